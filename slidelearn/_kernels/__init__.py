@@ -1,0 +1,1 @@
+"""Compiled kernels: nogil code that only fills arrays which its callers allocated."""

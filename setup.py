@@ -97,9 +97,7 @@ def extensions():
             for source in sorted(KERNELS.glob("*.pyx"))
         ],
         compiler_directives=DIRECTIVES,
-        compile_time_env=None,
         force=CHECKED or None,
-        annotate=False,
     )
 
 

@@ -1,0 +1,188 @@
+"""Active sets: which classes each batch, and each of its samples, computes.
+
+The set of a sample has two parts. The *shared* part is one block for the whole batch: the labels
+of all its samples and some random classes, worked on as a small dense matrix. The *own* part is
+the sample's alone: the candidates that locality-sensitive hashing finds for its activation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._kernels import _sampling
+from ._lsh import LSHIndex, RebuildSchedule
+from ._network import Layer
+from ._validation import CSR
+
+# Substreams of the training key.
+KEY_SHARED, KEY_OWN, KEY_PROBE, KEY_HASH = range(16, 20)
+MEAN_MOMENTUM = 0.05  # of the running mean of activations, by which queries are centred
+NO_CLASSES = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How active sets are drawn; the fields are parameters of `SlideClassifier`."""
+
+    sampling: str
+    n_random: int
+    share_random: bool
+    n_candidates: int
+    min_collisions: int
+    hash_function: str
+    hash_length: int | None
+    n_tables: int
+    bucket_size: int
+    insertion: str
+    center: bool
+    rebuild_interval: int
+    rebuild_growth: float
+    redraw_every: int
+
+    @property
+    def hashes(self) -> bool:
+        return self.sampling in ("vanilla", "topk", "threshold")
+
+    def make_index(self, output: Layer, seed: int, n_threads: int) -> LSHIndex:
+        n_classes, width = output.weights.shape
+        return LSHIndex(
+            n_classes, width, hash_function=self.hash_function, hash_length=self.hash_length,
+            n_tables=self.n_tables, bucket_size=self.bucket_size, insertion=self.insertion,
+            center=self.center, seed=seed, n_threads=n_threads,
+        )
+
+
+@dataclass(frozen=True)
+class ActiveSet:
+    """The classes that a batch computes.
+
+    Attributes
+    ----------
+    shared : ndarray of shape (n_shared,), int32
+        Ascending classes that every sample of the batch computes.
+    own_indptr, own : ndarrays of shape (n_batch + 1,), int64, and (n_own,), int32
+        CSR structure of the classes that one sample computes alone.
+    """
+
+    shared: np.ndarray
+    own_indptr: np.ndarray
+    own: np.ndarray
+
+
+class ActiveSetSampler:
+    """Draws the active set of one batch after another; holds the hash tables and the scratch.
+
+    Attributes
+    ----------
+    slot : ndarray of shape (n_classes,), int32
+        Place of a class in the shared part of the current active set, -1 if it has none.
+    own_slot : ndarray of shape (n_classes,), int32
+        Scratch for grouping the own parts by class, all -1.
+    """
+
+    def __init__(self, plan: SamplingPlan, labels: CSR, output: Layer, batch_size: int, key: int,
+                 n_threads: int):
+        self.plan = plan
+        self.labels = labels
+        self.output = output
+        self.key = key
+        self.n_threads = n_threads
+        n_classes = labels.shape[1]
+        self.slot = np.full(n_classes, -1, np.int32)
+        most_labels = min(n_classes, labels.max_batch_nnz(batch_size))
+        self._everything = np.arange(n_classes, dtype=np.int32) if plan.sampling == "all" else None
+        self._shared = np.empty(min(n_classes, most_labels + plan.n_random), np.int32)
+        self._index: LSHIndex | None = None
+        if plan.hashes:
+            self._index = plan.make_index(output, _sampling.derive_key(key, KEY_HASH), n_threads)
+            self._schedule = RebuildSchedule(plan.rebuild_interval, plan.rebuild_growth,
+                                             plan.redraw_every)
+            self._mean = np.zeros(output.weights.shape[1], np.float32)
+            self._changed = np.zeros(n_classes, bool)
+        if plan.hashes or not plan.share_random:
+            self.own_slot = np.full(n_classes, -1, np.int32)
+            self._seen = np.full((n_threads, n_classes), -1, np.int64)
+            most = int(np.diff(labels.indptr).max(initial=0))
+            width = min(n_classes, most + plan.n_random + (plan.n_candidates if plan.hashes else 0))
+            self._own = np.empty((batch_size, width), np.int32)
+
+    def draw(self, rows: np.ndarray, hidden: np.ndarray, step: int) -> ActiveSet:
+        """The active set of the batch `rows` with activations `hidden`; a function of the key and
+        `step` alone. Call `release` when done with it."""
+        shared = self._draw_shared(rows, step)
+        _sampling.assign_slots(shared, self.slot)
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        if len(shared) == len(self.slot) or not (self.plan.hashes or not self.plan.share_random):
+            return ActiveSet(shared, indptr, NO_CLASSES)
+        own, counts = self._draw_own(rows, hidden, step)
+        np.cumsum(counts, out=indptr[1:])
+        filled = np.arange(own.shape[1]) < counts[:, None]
+        return ActiveSet(shared, indptr, own[filled])
+
+    def release(self, active: ActiveSet) -> None:
+        """Forget the active set, whose rows have been updated."""
+        _sampling.clear_slots(active.shared, self.slot)
+        if self.plan.hashes:
+            self._changed[active.shared] = True
+            self._changed[active.own] = True
+
+    def _draw_shared(self, rows, step) -> np.ndarray:
+        if self._everything is not None:
+            return self._everything
+        if not self.plan.share_random:
+            return NO_CLASSES
+        n_classes = len(self.slot)
+        starts, ends = self.labels.indptr[rows], self.labels.indptr[rows + 1]
+        room = n_classes - int((ends - starts).sum())
+        if 2 * self.plan.n_random > room:  # rejection sampling would be slow, and all is little
+            return np.arange(n_classes, dtype=np.int32)
+        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_SHARED), step)
+        n = _sampling.draw_shared(self.labels.indptr, self.labels.indices, rows, key,
+                                  self.plan.n_random, self.slot, self._shared)
+        shared = self._shared[:n]
+        shared.sort()
+        return shared
+
+    def _draw_own(self, rows, hidden, step) -> tuple[np.ndarray, np.ndarray]:
+        plan = self.plan
+        n = len(rows)
+        candidates, n_candidates = np.empty((n, 0), np.int32), np.zeros(n, np.int32)
+        if self._index is not None:
+            self._follow_weights(hidden, step)
+            probe = _sampling.derive_key(_sampling.derive_key(self.key, KEY_PROBE), step)
+            candidates, n_candidates = self._index.query(
+                hidden, strategy=plan.sampling, n_candidates=plan.n_candidates,
+                min_collisions=plan.min_collisions,
+                sample_keys=np.uint64(probe) + np.arange(n, dtype=np.uint64),
+            )
+        floor = 0 if plan.share_random else min(plan.n_random, len(self.slot) // 2)
+        own, counts = self._own[:n], np.empty(n, np.int32)
+        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_OWN), step)
+        _sampling.own_active_sets(
+            self.labels.indptr, self.labels.indices, rows, self.slot, candidates, n_candidates,
+            key, floor, self._seen, step * len(self._own), own, counts, self.n_threads,
+        )
+        return own, counts
+
+    def _follow_weights(self, hidden, step) -> None:
+        """Bring the tables up to date when the schedule says so."""
+        assert self._index is not None
+        if self._index.slots is None:
+            self._mean[:] = hidden.mean(axis=0)
+            action = "build"
+        else:
+            self._mean += np.float32(MEAN_MOMENTUM) * (hidden.mean(axis=0) - self._mean)
+            action = self._schedule.due(step)
+        if action is None:
+            return
+        weights, bias = self.output.weights, self.output.bias
+        if action == "update":
+            self._index.update(weights, bias, np.flatnonzero(self._changed))
+        else:
+            if action == "redraw":
+                key = _sampling.derive_key(self.key, KEY_HASH)
+                self._index.redraw(_sampling.derive_key(key, step))
+            self._index.build(weights, bias, self._mean)
+        self._changed[:] = False

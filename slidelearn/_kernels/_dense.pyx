@@ -1,0 +1,180 @@
+"""Dense products: hidden layers and the block of output rows that a whole batch shares."""
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
+
+cdef extern from "rng.h" nogil:
+    uint64_t rng_bits(uint64_t key, uint64_t counter)
+    uint64_t rng_stream(uint64_t key, uint64_t index)
+
+cdef enum:
+    TILE = 12  # rows of an output that one thread computes at a time
+    PANEL = 32  # classes whose transposed weights lie side by side in the cache
+
+PANEL_WIDTH = PANEL
+TILE_ROWS = TILE
+
+
+def relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threads):
+    """``hidden <- relu(hidden) * mask / (1 - dropout)`` in place; the mask depends on `key` alone.
+
+    Owner: sample.
+    """
+    cdef Py_ssize_t i, j, width = hidden.shape[1]
+    cdef uint64_t bits = 0, stream, threshold = <uint64_t>(dropout * 65536.0 + 0.5)
+    cdef float scale = <float>(1.0 / (1.0 - dropout))
+    for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        stream = rng_stream(key, i)
+        for j in range(width):
+            if j % 4 == 0 and threshold > 0:
+                bits = rng_bits(stream, j // 4)
+            if hidden[i, j] <= 0 or ((bits >> (16 * (j % 4))) & 0xFFFF) < threshold:
+                hidden[i, j] = 0
+            else:
+                hidden[i, j] = hidden[i, j] * scale
+
+
+def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, ::1] gradient,
+                          int n_threads):
+    """Gradient before the ReLU from the gradient behind the dropout, in place. Owner: sample."""
+    cdef Py_ssize_t i, j
+    cdef float scale = <float>(1.0 / (1.0 - dropout))
+    for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        for j in range(hidden.shape[1]):
+            gradient[i, j] = gradient[i, j] * scale if hidden[i, j] > 0 else 0
+
+
+def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, float[:, ::1] out,
+           int n_threads):
+    """``out = start + a b``, `start` (possibly empty: zeros) being added to every row.
+
+    `a` may have any strides (a transposed view, a slice). Owner: row of `out`.
+    """
+    cdef Py_ssize_t tile, first, rows, i
+    cdef Py_ssize_t width = out.shape[1], depth = b.shape[0]
+    cdef Py_ssize_t a_row = a.strides[0] // <Py_ssize_t>sizeof(float)
+    cdef Py_ssize_t a_step = a.strides[1] // <Py_ssize_t>sizeof(float)
+    cdef const leaf_t* leaf = active_leaf()
+    if width == 0:
+        return
+    for tile in prange((out.shape[0] + TILE - 1) // TILE, nogil=True, num_threads=n_threads,
+                       schedule="static"):
+        first = tile * TILE
+        rows = min(<Py_ssize_t>TILE, out.shape[0] - first)
+        for i in range(first, first + rows):
+            if start.shape[0] > 0:
+                memcpy(&out[i, 0], &start[0], width * sizeof(float))
+            else:
+                memset(&out[i, 0], 0, width * sizeof(float))
+        if depth > 0:
+            leaf.gemm(rows, width, depth, &a[first, 0], a_row, a_step, &b[0, 0], width,
+                      &out[first, 0], width)
+
+
+def gather_rows(const float[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
+                int n_threads):
+    """``out[s] = weights[ids[s]]``. Owner: row of `out`."""
+    cdef Py_ssize_t s, width = weights.shape[1]
+    if width == 0:
+        return
+    for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+
+
+def block_logits(
+    const float[:, ::1] hidden,
+    const float[:, ::1] block,
+    const float[::1] bias,
+    float[:, ::1] logits,
+    float[:, ::1] panels,
+    int n_threads,
+):
+    """``logits[i, s] = bias[s] + hidden[i] . block[s]``, one chain of multiply-adds each.
+
+    Parameters
+    ----------
+    hidden : (n_samples, width), block : (n_block, width), bias : (n_block,)
+    logits : output, (n_samples, at least n_block)
+    panels : scratch, (n_threads, width * PANEL_WIDTH)
+
+    Owner: panel of classes.
+    """
+    cdef Py_ssize_t panel, first, n, s, k, i
+    cdef Py_ssize_t width = block.shape[1], n_samples = hidden.shape[0]
+    cdef float* transposed = NULL
+    cdef const leaf_t* leaf = active_leaf()
+    if width == 0 or n_samples == 0:
+        return
+    with nogil, parallel(num_threads=n_threads):
+        transposed = &panels[threadid(), 0]
+        for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
+            first = panel * PANEL
+            n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
+            for s in range(n):
+                for k in range(width):
+                    transposed[k * PANEL + s] = block[first + s, k]
+            for i in range(n_samples):
+                memcpy(&logits[i, first], &bias[first], n * sizeof(float))
+            leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
+                      &logits[0, first], logits.shape[1])
+
+
+def update_block(
+    const float[:, :] delta,
+    const float[:, ::1] vectors,
+    const int32_t[::1] ids,
+    Optimizer optimizer,
+    float[:, ::1] weights,
+    float[:, ::1] weights_m,
+    float[:, ::1] weights_v,
+    float[::1] bias,
+    float[::1] bias_m,
+    float[::1] bias_v,
+    float[:, ::1] gradient,
+    int n_threads,
+):
+    """One optimizer step of the rows `ids`, with ``gradient = delta.T @ vectors``.
+
+    Parameters
+    ----------
+    delta : (n_samples, n_block), a possibly strided view
+    vectors : (n_samples, width)
+    ids : (n_block,), distinct rows of `weights` and entries of `bias`
+    weights_m, weights_v, bias_m, bias_v : optimizer state, empty where the solver has none
+    gradient : scratch, (n_threads, TILE_ROWS * (width + 1))
+
+    Owner: row.
+    """
+    cdef Py_ssize_t tile, first, rows, s, i, row
+    cdef Py_ssize_t width = weights.shape[1], n_samples = vectors.shape[0]
+    cdef Py_ssize_t sample_step = delta.strides[0] // <Py_ssize_t>sizeof(float)
+    cdef Py_ssize_t class_step = delta.strides[1] // <Py_ssize_t>sizeof(float)
+    cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
+    cdef float* g = NULL
+    cdef float* g_bias = NULL
+    cdef const leaf_t* leaf = active_leaf()
+    cdef const optimizer_t* values = &optimizer.values
+    if width == 0 or n_samples == 0:
+        return
+    with nogil, parallel(num_threads=n_threads):
+        g = &gradient[threadid(), 0]
+        g_bias = g + TILE * width
+        for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
+            first = tile * TILE
+            rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
+            memset(g, 0, TILE * (width + 1) * sizeof(float))
+            leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
+                      &vectors[0, 0], width, g, width)
+            for i in range(n_samples):
+                for s in range(rows):
+                    g_bias[s] += delta[i, first + s]
+            for s in range(rows):
+                row = ids[first + s]
+                leaf.step(values, width, g + s * width, &weights[row, 0],
+                          &weights_m[row, 0] if has_m else NULL,
+                          &weights_v[row, 0] if has_v else NULL)
+                leaf.step(values, 1, g_bias + s, &bias[row],
+                          &bias_m[row] if has_m else NULL, &bias_v[row] if has_v else NULL)

@@ -1,0 +1,124 @@
+"""Losses over an active set: from logits to the gradient with respect to them.
+
+A sample's active set has a dense part, the classes that the whole batch shares, and a sparse
+part, its own. Both kernels overwrite logits by gradients. Owner: sample.
+"""
+
+from cython.parallel cimport prange
+from libc.math cimport log
+from libc.stdint cimport int32_t, int64_t
+
+from ._simd cimport active_leaf, leaf_t
+
+
+cdef inline float* _target(float* shared, float* own, const int32_t* slot, int32_t label,
+                           Py_ssize_t place) noexcept nogil:
+    # Where the logit of a true label stands: in the shared part if the class has a slot there,
+    # otherwise at the head of the sample's own part, in the order of the labels.
+    return shared + slot[label] if slot[label] >= 0 else own + place
+
+
+def sigmoid_loss(
+    const int64_t[::1] label_indptr,
+    const int32_t[::1] labels,
+    const int64_t[::1] rows,
+    const int32_t[::1] slot,
+    const float[::1] sample_weight,
+    Py_ssize_t n_shared,
+    float[:, ::1] shared,
+    const int64_t[::1] own_indptr,
+    float[::1] own,
+    double[::1] loss,
+    int n_threads,
+):
+    """Binary cross-entropy, one-vs-rest over the active set.
+
+    Parameters
+    ----------
+    label_indptr, labels : CSR structure of the true labels, without repetitions
+    rows : (n_batch,) rows of that structure
+    slot : (n_classes,) place of a class in the shared part, -1 if it has none
+    sample_weight : (n_batch,) factor of each sample's gradient and loss
+    shared : (n_batch, at least n_shared), logits in, gradients out
+    own_indptr, own : CSR structure and logits of the samples' own parts; gradients out
+    loss : output, (n_batch,)
+    """
+    cdef Py_ssize_t i, j, p, place, n_own
+    cdef float* z
+    cdef float* y
+    cdef float weight
+    cdef const leaf_t* leaf = active_leaf()
+    for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        z = &shared[i, 0] if n_shared > 0 else NULL
+        n_own = own_indptr[i + 1] - own_indptr[i]
+        y = &own[own_indptr[i]] if n_own > 0 else NULL
+        weight = sample_weight[i]
+        loss[i] = 0
+        place = 0
+        for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+            loss[i] -= _target(z, y, &slot[0], labels[p], place)[0]
+            if slot[labels[p]] < 0:
+                place = place + 1
+        loss[i] += leaf.sigmoid_sum(n_shared, z) + leaf.sigmoid_sum(n_own, y)
+        loss[i] *= weight
+        place = 0
+        for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+            _target(z, y, &slot[0], labels[p], place)[0] -= 1
+            if slot[labels[p]] < 0:
+                place = place + 1
+        for j in range(n_shared):
+            z[j] *= weight
+        for j in range(n_own):
+            y[j] *= weight
+
+
+def softmax_loss(
+    const int64_t[::1] label_indptr,
+    const int32_t[::1] labels,
+    const int64_t[::1] rows,
+    const int32_t[::1] slot,
+    const float[::1] sample_weight,
+    Py_ssize_t n_shared,
+    float[:, ::1] shared,
+    const int64_t[::1] own_indptr,
+    float[::1] own,
+    double[::1] loss,
+    int n_threads,
+):
+    """Cross-entropy of the softmax over the active set, the target spread evenly over the labels.
+
+    Chen et al., SLIDE (arXiv:1903.03129), section 3.1. A sample without labels has loss 0.
+    Parameters as in `sigmoid_loss`.
+    """
+    cdef Py_ssize_t i, j, p, place, n_own, n_labels
+    cdef float* z
+    cdef float* y
+    cdef float weight, share, top, factor
+    cdef double total
+    cdef const leaf_t* leaf = active_leaf()
+    for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        z = &shared[i, 0] if n_shared > 0 else NULL
+        n_own = own_indptr[i + 1] - own_indptr[i]
+        y = &own[own_indptr[i]] if n_own > 0 else NULL
+        n_labels = label_indptr[rows[i] + 1] - label_indptr[rows[i]]
+        weight = sample_weight[i] if n_labels > 0 else 0
+        share = <float>(1.0 / n_labels) if n_labels > 0 else 0
+        loss[i] = 0
+        place = 0
+        for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+            loss[i] -= share * _target(z, y, &slot[0], labels[p], place)[0]
+            if slot[labels[p]] < 0:
+                place = place + 1
+        top = max(leaf.maximum(n_shared, z), leaf.maximum(n_own, y))
+        total = leaf.exp_sum(n_shared, top, z) + leaf.exp_sum(n_own, top, y)
+        factor = <float>(weight / total)
+        loss[i] = weight * (loss[i] + top + log(total)) if n_labels > 0 else 0
+        for j in range(n_shared):
+            z[j] *= factor
+        for j in range(n_own):
+            y[j] *= factor
+        place = 0
+        for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+            _target(z, y, &slot[0], labels[p], place)[0] -= weight * share
+            if slot[labels[p]] < 0:
+                place = place + 1

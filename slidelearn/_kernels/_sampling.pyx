@@ -1,0 +1,135 @@
+"""Active sets: which output neurons a batch, and each of its samples, computes."""
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+cdef extern from "rng.h" nogil:
+    uint64_t rng_bits(uint64_t key, uint64_t counter)
+    uint64_t rng_below(uint64_t bits, uint64_t n)
+    uint64_t rng_stream(uint64_t key, uint64_t index)
+
+
+def draw_shared(
+    const int64_t[::1] label_indptr,
+    const int32_t[::1] labels,
+    const int64_t[::1] rows,
+    uint64_t key,
+    Py_ssize_t n_random,
+    int32_t[::1] slot,
+    int32_t[::1] shared,
+):
+    """Collect the labels of a batch and `n_random` other classes, drawn without replacement.
+
+    Parameters
+    ----------
+    label_indptr, labels, rows : CSR structure of the labels and the rows of the batch
+    n_random : at most half of the classes that are not labels of the batch (rejection sampling)
+    slot : (n_classes,) -1 on entry; >= 0 on return for the classes collected
+    shared : output; room for the labels of the batch plus `n_random`
+
+    Returns
+    -------
+    n : int, the number of classes in `shared`, in no particular order
+    """
+    cdef Py_ssize_t i, p, n = 0, target
+    cdef uint64_t counter = 0
+    cdef int32_t c
+    with nogil:
+        for i in range(rows.shape[0]):
+            for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+                c = labels[p]
+                if slot[c] < 0:
+                    slot[c] = 0
+                    shared[n] = c
+                    n += 1
+        target = n + n_random
+        while n < target:
+            c = <int32_t>rng_below(rng_bits(key, counter), slot.shape[0])
+            counter += 1
+            if slot[c] < 0:
+                slot[c] = 0
+                shared[n] = c
+                n += 1
+    return n
+
+
+def assign_slots(const int32_t[::1] shared, int32_t[::1] slot):
+    """``slot[shared[s]] = s``."""
+    cdef Py_ssize_t s
+    with nogil:
+        for s in range(shared.shape[0]):
+            slot[shared[s]] = <int32_t>s
+
+
+def clear_slots(const int32_t[::1] shared, int32_t[::1] slot):
+    """``slot[shared[s]] = -1``."""
+    cdef Py_ssize_t s
+    with nogil:
+        for s in range(shared.shape[0]):
+            slot[shared[s]] = -1
+
+
+def own_active_sets(
+    const int64_t[::1] label_indptr,
+    const int32_t[::1] labels,
+    const int64_t[::1] rows,
+    const int32_t[::1] slot,
+    const int32_t[:, ::1] candidates,
+    const int32_t[::1] n_candidates,
+    uint64_t key,
+    Py_ssize_t floor,
+    int64_t[:, ::1] seen,
+    int64_t tag,
+    int32_t[:, ::1] own,
+    int32_t[::1] n_own,
+    int n_threads,
+):
+    """Each sample's own part of the active set, without classes that have a slot.
+
+    In this order: its true labels, its LSH candidates, and random classes until the sample has
+    `floor` classes (SLIDE reference: 1000). Owner: sample.
+
+    Parameters
+    ----------
+    slot : (n_classes,) >= 0 for classes that the batch shares
+    candidates, n_candidates : (n_batch, width) and (n_batch,), as `LSHIndex.query` returns them
+    floor : at most half of the classes without a slot (rejection sampling)
+    seen : scratch, (n_threads, n_classes), entries below `tag`
+    tag : the samples use tag, tag + 1, ...
+    own, n_own : outputs; (n_batch, room for labels + candidates + floor) and (n_batch,)
+    """
+    cdef Py_ssize_t i, p, n, n_classes = slot.shape[0]
+    cdef int32_t c
+    cdef int64_t* mark = NULL
+    cdef uint64_t counter, stream
+    with nogil, parallel(num_threads=n_threads):
+        mark = &seen[threadid(), 0]
+        for i in prange(rows.shape[0], schedule="static"):
+            n = 0
+            for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+                c = labels[p]
+                if slot[c] < 0:
+                    mark[c] = tag + i
+                    own[i, n] = c
+                    n = n + 1
+            for p in range(n_candidates[i]):
+                c = candidates[i, p]
+                if slot[c] < 0 and mark[c] != tag + i:
+                    mark[c] = tag + i
+                    own[i, n] = c
+                    n = n + 1
+            stream = rng_stream(key, i)
+            counter = 0
+            while n < floor:
+                c = <int32_t>rng_below(rng_bits(stream, counter), n_classes)
+                counter = counter + 1
+                if slot[c] < 0 and mark[c] != tag + i:
+                    mark[c] = tag + i
+                    own[i, n] = c
+                    n = n + 1
+            n_own[i] = <int32_t>n
+
+
+def derive_key(uint64_t key, uint64_t index):
+    """Key of the independent random stream `index` of `key`."""
+    return rng_stream(key, index)

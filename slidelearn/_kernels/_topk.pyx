@@ -1,0 +1,150 @@
+"""The k best classes of each sample, without an array of all scores.
+
+Ties go to the smaller class index: a heap entry is worse if its score is lower, or equal with a
+larger index, so the result is the first k columns of a stable descending sort.
+"""
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t
+
+from ._simd cimport active_leaf, leaf_t
+
+cdef enum:
+    CLASSES = 48  # classes scored between two looks at the heaps
+
+CLASS_BLOCK = CLASSES
+
+
+cdef inline bint _worse(float s, int32_t c, float t, int32_t d) noexcept nogil:
+    return s < t or (s == t and c > d)
+
+
+cdef void _replace_worst(float* scores, int32_t* ids, Py_ssize_t k, float score,
+                         int32_t c) noexcept nogil:
+    # Put (score, c) in the place of the root, the worst of a k-heap, and sift it down.
+    cdef Py_ssize_t i = 0, child = 1
+    while child < k:
+        if child + 1 < k and _worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
+            child += 1
+        if not _worse(scores[child], ids[child], score, c):
+            break
+        scores[i] = scores[child]
+        ids[i] = ids[child]
+        i = child
+        child = 2 * i + 1
+    scores[i] = score
+    ids[i] = c
+
+
+cdef void _sort_heap(float* scores, int32_t* ids, Py_ssize_t k) noexcept nogil:
+    # Heap sort in place, best first: move the worst to the end, k times.
+    cdef float score
+    cdef int32_t c
+    while k > 1:
+        k -= 1
+        score = scores[k]
+        c = ids[k]
+        scores[k] = scores[0]
+        ids[k] = ids[0]
+        _replace_worst(scores, ids, k, score, c)
+
+
+def exact_topk(
+    const float[:, :, ::1] hidden,
+    const float[:, ::1] weights,
+    const float[::1] bias,
+    Py_ssize_t first,
+    Py_ssize_t last,
+    Py_ssize_t n_splits,
+    float[:, ::1] logits,
+    float[:, :, :, ::1] scores,
+    int32_t[:, :, :, ::1] ids,
+    int n_threads,
+):
+    """Push the logits of classes first, ..., last - 1 on the heaps of all samples.
+
+    Call it for consecutive ranges of classes, then `sort_topk`.
+
+    Parameters
+    ----------
+    hidden : (n_blocks, width, block), hidden activations, transposed in blocks of samples
+    weights, bias : (n_classes, width), (n_classes,)
+    n_splits : the range is cut in so many parts, each with heaps of its own
+    logits : scratch, (n_threads, CLASS_BLOCK * block)
+    scores, ids : in and out, heaps; (n_splits, n_blocks, block, k), at the start -inf and
+        2**31 - 1
+
+    Each logit is one chain of multiply-adds that starts at the bias, so it doesn't depend on how
+    samples are blocked. Owner: (split, block of samples).
+    """
+    cdef Py_ssize_t task, split, b, c, i, rows, low, high, start, stop
+    cdef Py_ssize_t width = hidden.shape[1], block = hidden.shape[2], k = scores.shape[3]
+    cdef Py_ssize_t step = (last - first + n_splits - 1) // n_splits
+    cdef float* z = NULL
+    cdef float* heap = NULL
+    cdef int32_t* heap_ids = NULL
+    cdef const leaf_t* leaf = active_leaf()
+    with nogil, parallel(num_threads=n_threads):
+        z = &logits[threadid(), 0]
+        for task in prange(n_splits * hidden.shape[0], schedule="dynamic", chunksize=1):
+            split = task // hidden.shape[0]
+            b = task % hidden.shape[0]
+            heap = &scores[split, b, 0, 0]
+            heap_ids = &ids[split, b, 0, 0]
+            start = first + split * step
+            stop = min(last, start + step)
+            low = start
+            while low < stop:
+                high = min(low + CLASSES, stop)
+                rows = high - low
+                for c in range(rows):
+                    for i in range(block):
+                        z[c * block + i] = bias[low + c]
+                leaf.gemm(rows, block, width, &weights[low, 0], width, 1, &hidden[b, 0, 0], block,
+                          z, block)
+                for c in range(rows):
+                    for i in range(block):
+                        if z[c * block + i] > heap[i * k]:
+                            _replace_worst(heap + i * k, heap_ids + i * k, k, z[c * block + i],
+                                           <int32_t>(low + c))
+                low = high
+
+
+def candidate_topk(
+    const float[:, ::1] hidden,
+    const float[:, ::1] weights,
+    const float[::1] bias,
+    const int32_t[:, ::1] candidates,
+    const int32_t[::1] n_candidates,
+    float[:, ::1] scores,
+    int32_t[:, ::1] ids,
+    int n_threads,
+):
+    """The k best of each sample's candidates, best first; places without a candidate stay.
+
+    `scores` and `ids`, (n_samples, k), hold -inf and 2**31 - 1 on entry. A logit is the same chain
+    of multiply-adds as in `exact_topk`. Owner: sample.
+    """
+    cdef Py_ssize_t i, p, width = hidden.shape[1], k = scores.shape[1]
+    cdef int32_t c
+    cdef float z
+    cdef const leaf_t* leaf = active_leaf()
+    for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
+                    chunksize=4):
+        for p in range(n_candidates[i]):
+            c = candidates[i, p]
+            z = bias[c]
+            leaf.gemm(1, 1, width, &weights[c, 0], width, 1, &hidden[i, 0], 1, &z, 1)
+            if _worse(scores[i, 0], ids[i, 0], z, c):
+                _replace_worst(&scores[i, 0], &ids[i, 0], k, z, c)
+        _sort_heap(&scores[i, 0], &ids[i, 0], k)
+
+
+def sort_topk(float[:, ::1] scores, int32_t[:, ::1] ids, int n_threads):
+    """Sort each row's heap, best first. Owner: row."""
+    cdef Py_ssize_t i
+    if scores.shape[1] == 0:
+        return
+    for i in prange(scores.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        _sort_heap(&scores[i, 0], &ids[i, 0], scores.shape[1])

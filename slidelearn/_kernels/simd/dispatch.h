@@ -1,0 +1,98 @@
+/* The leaf functions of every instruction set that this compiler can emit, and the choice between
+ * them at run time. Only _simd.pyx includes this file; kernels call through `leaf_t` (leaf_types.h).
+ */
+#ifndef SLIDELEARN_DISPATCH_H
+#define SLIDELEARN_DISPATCH_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "leaf_types.h"
+
+#define SUM_LANES 64
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define ALWAYS_INLINE __forceinline
+#define UNROLL
+#endif
+
+static inline float sum_tree(float *lanes) {
+    for (int half = SUM_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+static inline double sum_tree_double(double *lanes) {
+    for (int half = SUM_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+static inline float scalar_scale(float a, float t) {
+    uint32_t x, n;
+    memcpy(&x, &a, 4);
+    memcpy(&n, &t, 4);
+    x += n << 23;
+    memcpy(&a, &x, 4);
+    return a;
+}
+
+#define LEAF(name) scalar_##name
+#define LEVEL_NAME "scalar"
+#include "scalar.h"
+#include "leaf.h"
+#include "undef.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_X86_LEVELS 1
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#define LEAF(name) avx2_##name
+#define LEVEL_NAME "avx2"
+#include "avx2.h"
+#include "leaf.h"
+#include "undef.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,prefer-vector-width=512")
+#endif
+#define LEAF(name) avx512_##name
+#define LEVEL_NAME "avx512"
+#include "avx512.h"
+#include "leaf.h"
+#include "undef.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif /* x86-64 */
+
+/* The leaf functions of the level called `name`, NULL if this build or this processor lacks it. */
+static const leaf_t *leaf_find(const char *name) {
+    if (!strcmp(name, "scalar")) return &scalar_leaf;
+#ifdef HAVE_X86_LEVELS
+    __builtin_cpu_init();
+    if (!strcmp(name, "avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &avx2_leaf;
+    if (!strcmp(name, "avx512") && __builtin_cpu_supports("avx512f")) return &avx512_leaf;
+#endif
+    return NULL;
+}
+
+#endif

@@ -1,0 +1,222 @@
+/* The leaf functions, written once in the words of a vocabulary (avx512.h, avx2.h, scalar.h).
+ *
+ * dispatch.h includes this file once per instruction set. Every sum has a fixed order that doesn't
+ * depend on the number of lanes: either each lane is one output and the sum runs along k
+ * (`axpy`, `gemm`), or the sum has SUM_LANES partial sums and one tree (`dot`, ...). So all
+ * vocabularies with a fused multiply-add return the same bits.
+ */
+
+static inline VF LEAF(v_exp)(VF x) {
+    /* Cephes expf: x = n ln 2 + r, polynomial in r, times 2**n; within 2 ulp, no denormals. */
+    const VF magic = v_set1(12582912.0f); /* 1.5 * 2**23: adding it rounds to an integer */
+    x = v_min(v_max(x, v_set1(-87.0f)), v_set1(88.0f));
+    VF t = v_fma(x, v_set1(1.44269504088896341f), magic);
+    VF n = v_sub(t, magic);
+    VF r = v_fma(n, v_set1(-0.693359375f), x);
+    r = v_fma(n, v_set1(2.12194440e-4f), r);
+    VF p = v_set1(1.9875691500e-4f);
+    p = v_fma(p, r, v_set1(1.3981999507e-3f));
+    p = v_fma(p, r, v_set1(8.3334519073e-3f));
+    p = v_fma(p, r, v_set1(4.1665795894e-2f));
+    p = v_fma(p, r, v_set1(1.6666665459e-1f));
+    p = v_fma(p, r, v_set1(5.0000001201e-1f));
+    p = v_add(v_fma(p, v_mul(r, r), r), v_set1(1.0f));
+    return v_scale(p, t);
+}
+
+static inline VF LEAF(v_log1p_unit)(VF e) {
+    /* log(1 + e) for e in [0, 1]: 2 atanh(s), s = e / (2 + e) <= 1/3, series to s**13. */
+    VF s = v_div(e, v_add(e, v_set1(2.0f)));
+    VF q = v_mul(s, s);
+    VF p = v_set1(2.0f / 13.0f);
+    p = v_fma(p, q, v_set1(2.0f / 11.0f));
+    p = v_fma(p, q, v_set1(2.0f / 9.0f));
+    p = v_fma(p, q, v_set1(2.0f / 7.0f));
+    p = v_fma(p, q, v_set1(2.0f / 5.0f));
+    p = v_fma(p, q, v_set1(2.0f / 3.0f));
+    p = v_fma(p, q, v_set1(2.0f));
+    return v_mul(p, s);
+}
+
+/* y += a * x */
+static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
+    const VF va = v_set1(a);
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, v_load(x + i), v_load(y + i)));
+    if (i < n) v_store_n(y + i, v_fma(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
+}
+
+/* The inner product of x and y. */
+static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
+    enum { PARTS = SUM_LANES / VW };
+    float lanes[SUM_LANES];
+    VF acc[PARTS];
+    for (int p = 0; p < PARTS; p++) acc[p] = v_set1(0.0f);
+    ptrdiff_t i = 0;
+    for (; i + SUM_LANES <= n; i += SUM_LANES)
+        for (int p = 0; p < PARTS; p++)
+            acc[p] = v_fma(v_load(x + i + p * VW), v_load(y + i + p * VW), acc[p]);
+    for (int p = 0; i < n; p++, i += VW) {
+        ptrdiff_t left = n - i < VW ? n - i : VW;
+        acc[p] = v_fma(v_load_n(x + i, left), v_load_n(y + i, left), acc[p]);
+    }
+    for (int p = 0; p < PARTS; p++) v_store(lanes + p * VW, acc[p]);
+    return sum_tree(lanes);
+}
+
+/* max(x[0], ..., x[n-1]), -inf for n = 0. */
+static float LEAF(maximum)(ptrdiff_t n, const float *x) {
+    float lanes[VW], best = -INFINITY;
+    ptrdiff_t i = 0;
+    if (n >= VW) {
+        VF top = v_load(x);
+        for (i = VW; i + VW <= n; i += VW) top = v_max(top, v_load(x + i));
+        v_store(lanes, top);
+        for (int j = 0; j < VW; j++) best = lanes[j] > best ? lanes[j] : best;
+    }
+    for (; i < n; i++) best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+/* z <- exp(z - shift); returns the sum. */
+static double LEAF(exp_sum)(ptrdiff_t n, float shift, float *z) {
+    const VF vshift = v_set1(shift);
+    double lanes[SUM_LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        v_store(z + i, LEAF(v_exp)(v_sub(v_load(z + i), vshift)));
+        double *lane = lanes + i % SUM_LANES;
+        for (int j = 0; j < VW; j++) lane[j] += z[i + j];
+    }
+    if (i < n) {
+        v_store_n(z + i, LEAF(v_exp)(v_sub(v_load_n(z + i, n - i), vshift)), n - i);
+        for (; i < n; i++) lanes[i % SUM_LANES] += z[i];
+    }
+    return sum_tree_double(lanes);
+}
+
+/* z <- 1 / (1 + exp(-z)); returns the sum of log(1 + exp(z)). */
+static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
+    const VF one = v_set1(1.0f), zero = v_set1(0.0f);
+    double lanes[SUM_LANES] = {0};
+    float loss[VW];
+    for (ptrdiff_t i = 0; i < n; i += VW) {
+        ptrdiff_t left = n - i < VW ? n - i : VW;
+        VF x = left == VW ? v_load(z + i) : v_load_n(z + i, left);
+        VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
+        VF s = v_div(v_where_nonneg(x, one, e), v_add(one, e));
+        v_store(loss, v_add(v_max(x, zero), LEAF(v_log1p_unit)(e)));
+        if (left == VW) v_store(z + i, s);
+        else v_store_n(z + i, s, left);
+        double *lane = lanes + i % SUM_LANES;
+        if (left == VW)
+            for (int j = 0; j < VW; j++) lane[j] += loss[j];
+        else
+            for (ptrdiff_t j = 0; j < left; j++) lane[j] += loss[j];
+    }
+    return sum_tree_double(lanes);
+}
+
+/* One optimizer step on n weights (see optimizer.h for the meaning of the arguments). */
+static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
+    if (o->solver == SOLVER_ADAM) {
+        *m = v_fma(v_set1(o->beta_1), v_sub(*m, g), g);
+        VF gg = v_mul(g, g);
+        *v = v_fma(v_set1(o->beta_2), v_sub(*v, gg), gg);
+        VF root = v_fma(v_sqrt(*v), v_set1(o->root_scale), v_set1(o->epsilon));
+        return v_fma(v_set1(-o->rate), v_div(*m, root), w);
+    }
+    if (o->solver == SOLVER_ADAGRAD) {
+        *m = v_fma(g, g, *m);
+        return v_fma(v_set1(-o->rate), v_div(g, v_add(v_sqrt(*m), v_set1(o->epsilon))), w);
+    }
+    return v_fma(v_set1(-o->rate), g, w);
+}
+
+static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
+                       float *v) {
+    const int has_m = o->solver != SOLVER_SGD, has_v = o->solver == SOLVER_ADAM;
+    VF vm = v_set1(0.0f), vv = v_set1(0.0f);
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        if (has_m) vm = v_load(m + i);
+        if (has_v) vv = v_load(v + i);
+        v_store(w + i, LEAF(v_step)(o, v_load(g + i), v_load(w + i), &vm, &vv));
+        if (has_m) v_store(m + i, vm);
+        if (has_v) v_store(v + i, vv);
+    }
+    if (i < n) {
+        ptrdiff_t left = n - i;
+        if (has_m) vm = v_load_n(m + i, left);
+        if (has_v) vv = v_load_n(v + i, left);
+        v_store_n(w + i, LEAF(v_step)(o, v_load_n(g + i, left), v_load_n(w + i, left), &vm, &vv),
+                  left);
+        if (has_m) v_store_n(m + i, vm, left);
+        if (has_v) v_store_n(v + i, vv, left);
+    }
+}
+
+/* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
+ * most two vectors of columns, all in registers. `rows` and `parts` are constants at each call. */
+static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t columns,
+                                     ptrdiff_t depth, const float *a, ptrdiff_t a_row,
+                                     ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
+                                     ptrdiff_t c_row) {
+    VF acc[TILE_ROWS][2];
+    const ptrdiff_t left = columns - (parts - 1) * VW; /* lanes of the last vector */
+    const int partial = left != VW;
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int p = 0; p < parts; p++)
+            acc[i][p] = partial && p == parts - 1 ? v_load_n(c + i * c_row + p * VW, left)
+                                                  : v_load(c + i * c_row + p * VW);
+    for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_step) {
+        VF row[2];
+        UNROLL for (int p = 0; p < parts; p++)
+            row[p] = partial && p == parts - 1 ? v_load_n(b + p * VW, left) : v_load(b + p * VW);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const VF factor = v_set1(a[i * a_row]);
+            UNROLL for (int p = 0; p < parts; p++) acc[i][p] = v_fma(factor, row[p], acc[i][p]);
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int p = 0; p < parts; p++) {
+            if (partial && p == parts - 1) v_store_n(c + i * c_row + p * VW, acc[i][p], left);
+            else v_store(c + i * c_row + p * VW, acc[i][p]);
+        }
+}
+
+/* All rows of C for one strip of columns: full tiles, then single rows. */
+static ALWAYS_INLINE void LEAF(strip)(const int parts, ptrdiff_t columns, ptrdiff_t rows,
+                                      ptrdiff_t depth, const float *a, ptrdiff_t a_row,
+                                      ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
+                                      ptrdiff_t c_row) {
+    ptrdiff_t i = 0;
+    for (; i + TILE_ROWS <= rows; i += TILE_ROWS)
+        LEAF(tile)(TILE_ROWS, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
+                   c + i * c_row, c_row);
+    for (; i + 4 <= rows; i += 4)
+        LEAF(tile)(4, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
+                   c + i * c_row, c_row);
+    for (; i < rows; i++)
+        LEAF(tile)(1, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
+                   c + i * c_row, c_row);
+}
+
+/* C += A B: A[i, k] = a[i * a_row + k * a_step], B[k, j] = b[k * b_step + j],
+ * C[i, j] = c[i * c_row + j]. Each element is one chain of multiply-adds in the order of k. */
+static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
+                       ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step,
+                       float *c, ptrdiff_t c_row) {
+    ptrdiff_t j = 0;
+    for (; j + 2 * VW <= columns; j += 2 * VW)
+        LEAF(strip)(2, 2 * VW, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+    for (; j + VW <= columns; j += VW)
+        LEAF(strip)(1, VW, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+    if (j < columns)
+        LEAF(strip)(1, columns - j, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+}
+
+static const leaf_t LEAF(leaf) = {
+    LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
+    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm),
+};

@@ -1,0 +1,27 @@
+/* Vocabulary of leaf.h: portable C, one lane. Fused where the target says that it is (`fmaf` is
+ * one instruction on AArch64 and the like), otherwise a rounded product and a rounded sum. */
+#define VW 1
+#define TILE_ROWS 4
+#define VF float
+#define v_load(p) (*(p))
+#define v_store(p, x) (*(p) = (x))
+#define v_load_n(p, n) ((n) ? *(p) : 0.0f)
+#define v_store_n(p, x, n) do { if (n) *(p) = (x); } while (0)
+#define v_set1(a) (a)
+#define v_add(a, b) ((a) + (b))
+#define v_sub(a, b) ((a) - (b))
+#define v_mul(a, b) ((a) * (b))
+#define v_div(a, b) ((a) / (b))
+#ifdef FP_FAST_FMAF
+#define v_fma(a, b, c) fmaf(a, b, c)
+#else
+#define v_fma(a, b, c) ((a) * (b) + (c))
+#endif
+#define v_max(a, b) ((a) > (b) ? (a) : (b))
+#define v_min(a, b) ((a) < (b) ? (a) : (b))
+#define v_sqrt(a) sqrtf(a)
+#define v_abs(a) fabsf(a)
+/* x >= 0 ? a : b */
+#define v_where_nonneg(x, a, b) ((x) >= 0.0f ? (a) : (b))
+/* a * 2**n, where n stands in the low bits of the float t (see v_exp) */
+#define v_scale(a, t) scalar_scale(a, t)

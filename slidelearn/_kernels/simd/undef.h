@@ -1,0 +1,23 @@
+/* Forgets a vocabulary, so that dispatch.h can include the next one. */
+#undef VW
+#undef TILE_ROWS
+#undef VF
+#undef v_load
+#undef v_store
+#undef v_tail_mask
+#undef v_load_n
+#undef v_store_n
+#undef v_set1
+#undef v_add
+#undef v_sub
+#undef v_mul
+#undef v_div
+#undef v_fma
+#undef v_max
+#undef v_min
+#undef v_sqrt
+#undef v_abs
+#undef v_where_nonneg
+#undef v_scale
+#undef LEAF
+#undef LEVEL_NAME

@@ -1,0 +1,173 @@
+"""Between y as users write it and class indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from ._validation import CSR, canonical_csr, check_sparse_structure
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Encoded y.
+
+    Attributes
+    ----------
+    matrix : CSR of shape (n_samples, n_classes)
+        Class indices of each sample, distinct and ascending; the data are ones.
+    classes : ndarray of shape (n_classes,)
+        Labels, or column numbers for an indicator.
+    kind : {"labels", "dense", "matrix", "array"}
+        What y was: 1-D labels, dense indicator, ``scipy.sparse.*_matrix`` or ``*_array``.
+    """
+
+    matrix: CSR
+    classes: np.ndarray
+    kind: str
+
+    @property
+    def multilabel(self) -> bool:
+        return self.kind != "labels"
+
+
+def encode(y, n_samples: int, classes=None) -> Targets:
+    """Validate y and turn it into class indices.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or {array-like, sparse} of shape (n_samples, n_classes)
+        Labels of any dtype, or an indicator of zeros and ones.
+    n_samples : int, the number of rows of X
+    classes : ndarray of shape (n_classes,) or None
+        Known classes, to which y must belong; None to take them from y.
+
+    Raises
+    ------
+    ValueError
+        y is missing, has other than 0/1 in an indicator, a malformed sparse structure, labels
+        that are not discrete, NaN, unknown classes, no labels at all, or not one row a sample.
+    """
+    if y is None:
+        raise ValueError("This SlideClassifier estimator requires y to be passed, but the target "
+                         "y is None.")
+    if sp.issparse(y):
+        targets = _encode_sparse(y)
+    else:
+        if hasattr(y, "to_numpy"):
+            y = y.to_numpy()
+        dense = np.asarray(y)
+        if dense.ndim == 2 and dense.shape[1] > 1:
+            targets = _encode_dense(dense)
+        else:
+            targets = _encode_labels(y, classes)
+    if targets.matrix.n_rows != n_samples:
+        raise ValueError(f"X and y have inconsistent numbers of samples: X has {n_samples} and y "
+                         f"has {targets.matrix.n_rows}.")
+    if targets.multilabel and classes is not None:
+        _check_indicator_classes(targets, classes)
+    return targets
+
+
+def _encode_labels(y, classes) -> Targets:
+    check_classification_targets(y)
+    y = column_or_1d(y, warn=True)
+    if len(y) == 0:
+        raise ValueError("y has no samples.")
+    assert_all_finite(y, input_name="y")
+    try:
+        found, codes = np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(f"y mixes types that can't be ordered: {error}.") from error
+    if classes is not None:
+        classes = np.asarray(classes)
+        if found.dtype.kind in "OUS" and classes.dtype.kind not in "OUS" or (
+            classes.dtype.kind in "OUS" and found.dtype.kind not in "OUS"
+        ):
+            raise ValueError(f"y has labels of dtype {found.dtype}, but the known classes are of "
+                             f"dtype {classes.dtype}.")
+        unseen = np.setdiff1d(found, classes)
+        if len(unseen):
+            raise ValueError(f"y has {len(unseen)} label(s) that are not among the {len(classes)} "
+                             f"known classes, for example {unseen[0]!r}.")
+        codes = np.searchsorted(classes, found)[codes]
+        found = classes
+    n = len(y)
+    matrix = CSR(np.arange(n + 1, dtype=np.int64), codes.astype(np.int32).ravel(),
+                 np.ones(n, np.float32), (n, len(found)))
+    return Targets(matrix, found, "labels")
+
+
+def _encode_dense(y) -> Targets:
+    if y.dtype.kind not in "biuf":
+        try:
+            y = y.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y has two dimensions, so it must be an indicator of zeros and ones, "
+                             f"but its dtype is {y.dtype}.") from error
+    if y.dtype.kind == "f":
+        assert_all_finite(y, input_name="y")
+    if y.dtype.kind != "b":
+        wrong = (y != 0) & (y != 1)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"Unknown label type: {type_of_target(y)}. y has two dimensions, so it must be an "
+                f"indicator of zeros and ones, but y[{row}, {column}] is {y[row, column]!r}."
+            )
+    return _indicator(sp.csr_matrix(y != 0), "dense")
+
+
+def _encode_sparse(y) -> Targets:
+    kind = "array" if isinstance(y, sp.sparray) else "matrix"
+    check_sparse_structure(y, "y")
+    if y.shape[1] == 0:
+        raise ValueError("y has no columns, so there is no class to learn.")
+    y = y.tocsr()
+    check_sparse_structure(y, "y")
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"y must be an indicator of zeros and ones, but its dtype is {y.dtype}.")
+    if not y.has_canonical_format:
+        y = y.copy()
+        y.sum_duplicates()
+    wrong = (y.data != 0) & (y.data != 1)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        row = int(np.searchsorted(y.indptr, place, side="right")) - 1
+        raise ValueError(f"y must be an indicator of zeros and ones, but y[{row}, "
+                         f"{y.indices[place]}] is {y.data[place]!r} (repeated entries add up).")
+    if not y.data.all():
+        y = y.copy()
+        y.eliminate_zeros()
+    return _indicator(y, kind)
+
+
+def _indicator(y, kind) -> Targets:
+    matrix = canonical_csr(y)
+    if matrix.n_rows == 0:
+        raise ValueError("y has no samples.")
+    if len(matrix.indices) == 0:
+        raise ValueError("y has no labels at all: every row of the indicator is empty.")
+    return Targets(matrix, np.arange(y.shape[1]), kind)
+
+
+def _check_indicator_classes(targets: Targets, classes) -> None:
+    classes = np.asarray(classes)
+    if not np.array_equal(classes, targets.classes):
+        raise ValueError(f"y is an indicator with {len(targets.classes)} columns, so classes must "
+                         f"be the column numbers 0 to {len(targets.classes) - 1}; got "
+                         f"{len(classes)} classes.")
+
+
+def decode_indicator(indptr, indices, n_classes: int, kind: str):
+    """An indicator of the given `kind` (see `Targets`) from CSR structure; int64 zeros and ones."""
+    shape = (len(indptr) - 1, n_classes)
+    arrays = (np.ones(len(indices), np.int64), indices, indptr)
+    if kind == "array":
+        return sp.csr_array(arrays, shape=shape)
+    matrix = sp.csr_matrix(arrays, shape=shape)
+    return matrix.toarray() if kind == "dense" else matrix

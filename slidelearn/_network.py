@@ -1,0 +1,93 @@
+"""The network's parameters: layers as plain arrays, their initialisation and optimizer state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+INPUT_SCALE = 0.02  # small, so that features seen a few times don't inject noise
+
+
+def _empty() -> np.ndarray:
+    return np.empty((0, 0), np.float32)
+
+
+@dataclass
+class Layer:
+    """An affine map whose rows are what training touches one at a time.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_rows, width), float32, C-contiguous
+        Input and middle layers: a row is an input unit and the layer computes ``x @ weights``.
+        The output layer: a row is a class and the layer computes ``h @ weights.T``.
+    bias : ndarray, float32
+        One entry an output unit.
+    weights_m, weights_v, bias_m, bias_v : ndarray
+        Optimizer state in the shape of the parameter, or empty where the solver has none.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    weights_m: np.ndarray = field(default_factory=_empty)
+    weights_v: np.ndarray = field(default_factory=_empty)
+    bias_m: np.ndarray = field(default_factory=lambda: _empty()[0:0].reshape(0))
+    bias_v: np.ndarray = field(default_factory=lambda: _empty()[0:0].reshape(0))
+
+    def reset_state(self, solver: str) -> None:
+        """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
+        if solver in ("adagrad", "adam"):
+            self.weights_m = np.zeros_like(self.weights)
+            self.bias_m = np.zeros_like(self.bias)
+        if solver == "adam":
+            self.weights_v = np.zeros_like(self.weights)
+            self.bias_v = np.zeros_like(self.bias)
+
+
+@dataclass
+class Network:
+    """Input layer, any middle layers, output layer."""
+
+    layers: list[Layer]
+
+    @property
+    def input(self) -> Layer:
+        return self.layers[0]
+
+    @property
+    def middle(self) -> list[Layer]:
+        return self.layers[1:-1]
+
+    @property
+    def output(self) -> Layer:
+        return self.layers[-1]
+
+
+def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
+    """Fresh parameters.
+
+    The input layer is N(0, 0.02^2); middle layers are He-uniform; the output layer is
+    U(-1/sqrt(width), 1/sqrt(width)) with the given bias (log prior odds for the sigmoid loss).
+    """
+    generator = np.random.default_rng(rng.randint(0, 2**31 - 1, size=4))
+    widths = list(hidden_layer_sizes)
+    n_classes = len(output_bias)
+    weights = generator.standard_normal((n_features, widths[0]), dtype=np.float32)
+    weights *= np.float32(INPUT_SCALE)
+    layers = [Layer(weights, np.zeros(widths[0], np.float32))]
+    for before, after in zip(widths[:-1], widths[1:], strict=True):
+        bound = np.float32(np.sqrt(6.0 / before))
+        layers.append(Layer(_uniform(generator, (before, after), bound),
+                            np.zeros(after, np.float32)))
+    bound = np.float32(1.0 / np.sqrt(widths[-1]))
+    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound),
+                        np.asarray(output_bias, np.float32).copy()))
+    return Network(layers)
+
+
+def _uniform(generator, shape, bound) -> np.ndarray:
+    values = generator.random(shape, dtype=np.float32)
+    values *= 2 * bound
+    values -= bound
+    return values

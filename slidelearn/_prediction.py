@@ -1,0 +1,130 @@
+"""Prediction in bounded memory: activations, scores, and the k best classes, chunk by chunk.
+
+Every score is one chain of multiply-adds that starts at the class's bias, so it doesn't depend on
+which samples are predicted together, on chunks, or on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ._kernels import _dense, _rows, _topk
+from ._lsh import LSHIndex
+from ._network import Network
+from ._validation import CSR
+
+CHUNK_FLOATS = 2**22  # scores (or activations) held at a time: 16 MiB
+KERNEL_WORK = 2**31  # multiply-adds between two looks at signals (Ctrl-C)
+BLOCK = 64  # samples scored side by side by the exact search
+NO_CLASS = np.iinfo(np.int32).max
+
+
+def hidden_activations(network: Network, X: CSR, rows: np.ndarray, n_threads: int) -> np.ndarray:
+    """Activations of the last hidden layer, (n_rows, width) float32, without dropout."""
+    first = network.input
+    hidden = np.empty((len(rows), len(first.bias)), np.float32)
+    _rows.combine_rows(X.indptr, X.indices, X.data, rows, first.weights, first.bias, hidden,
+                       n_threads)
+    _dense.relu_dropout(hidden, 0, 0.0, n_threads)
+    for layer in network.middle:
+        below, hidden = hidden, np.empty((len(rows), len(layer.bias)), np.float32)
+        _dense.matmul(below, layer.weights, layer.bias, hidden, n_threads)
+        _dense.relu_dropout(hidden, 0, 0.0, n_threads)
+    return hidden
+
+
+def activation_chunks(network: Network, X: CSR, rows: np.ndarray, size: int,
+                      n_threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Places in `rows` and activations, `size` samples at a time."""
+    for start in range(0, len(rows), size):
+        place = slice(start, min(start + size, len(rows)))
+        yield place, hidden_activations(network, X, rows[place], n_threads)
+
+
+def score_chunks(network: Network, X: CSR, rows: np.ndarray,
+                 n_threads: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Places in `rows` and scores of all classes, (n, n_classes) float32, at most 16 MiB at a
+    time (or one row). The array is reused by the next chunk."""
+    output = network.output
+    n_classes, width = output.weights.shape
+    size = max(1, CHUNK_FLOATS // max(n_classes, width))
+    panels = np.empty((n_threads, width * _dense.PANEL_WIDTH), np.float32)
+    buffer = np.empty((min(size, len(rows)), n_classes), np.float32)
+    for place, hidden in activation_chunks(network, X, rows, size, n_threads):
+        scores = buffer[:len(hidden)]
+        _dense.block_logits(hidden, output.weights, output.bias, scores, panels, n_threads)
+        yield place, scores
+
+
+def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int,
+               n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best classes of each row among all, best first, ties by class index.
+
+    Memory beside the result: at most 16 MiB of activations and heaps (or one block of 64 samples
+    a thread), whatever the number of classes.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_rows, k), int32
+    scores : ndarray of shape (n_rows, k), float32
+    """
+    width = network.output.weights.shape[1]
+    size = max(BLOCK * n_threads, CHUNK_FLOATS // (width + 2 * k) // BLOCK * BLOCK)
+    classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
+    for place, hidden in activation_chunks(network, X, rows, size, n_threads):
+        classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+    return classes, scores
+
+
+def _exact_topk_of(network, hidden, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
+    output = network.output
+    n_classes, width = output.weights.shape
+    n = len(hidden)
+    block = min(BLOCK, -(-n // 16) * 16)
+    n_blocks = -(-n // block)
+    padded = np.zeros((n_blocks * block, width), np.float32)
+    padded[:n] = hidden
+    transposed = np.ascontiguousarray(padded.reshape(n_blocks, block, width).swapaxes(1, 2))
+    n_splits = n_threads if n_blocks < n_threads else 1
+    scores = np.full((n_splits, n_blocks, block, k), -np.inf, np.float32)
+    ids = np.full(scores.shape, NO_CLASS, np.int32)
+    logits = np.empty((n_threads, _topk.CLASS_BLOCK * block), np.float32)
+    step = max(_topk.CLASS_BLOCK * n_threads, KERNEL_WORK // (n_blocks * block * width))
+    for first in range(0, n_classes, step):
+        last = min(first + step, n_classes)
+        _topk.exact_topk(transposed, output.weights, output.bias, first, last, n_splits, logits,
+                         scores, ids, n_threads)
+    # Bring the heaps of a sample's splits side by side, then keep the k best of them.
+    scores = np.moveaxis(scores, 0, 2).reshape(n_blocks * block, n_splits * k)[:n]
+    ids = np.moveaxis(ids, 0, 2).reshape(n_blocks * block, n_splits * k)[:n]
+    if n_splits > 1:
+        order = np.lexsort((ids, -scores), axis=-1)[:, :k]
+        return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    scores, ids = np.ascontiguousarray(scores), np.ascontiguousarray(ids)
+    _topk.sort_topk(scores, ids, n_threads)
+    return ids, scores
+
+
+def lsh_topk(network: Network, index: LSHIndex, X: CSR, rows: np.ndarray, k: int,
+             n_candidates: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `exact_topk`, but only among the candidates that `index` finds for each row.
+
+    A row with fewer than k candidates gets its last places from the exact search over all classes
+    (so a result has k distinct classes always).
+    """
+    output = network.output
+    width = output.weights.shape[1]
+    size = max(1, CHUNK_FLOATS // (width + 2 * k + n_candidates))
+    classes = np.full((len(rows), k), NO_CLASS, np.int32)
+    scores = np.full((len(rows), k), -np.inf, np.float32)
+    for place, hidden in activation_chunks(network, X, rows, size, n_threads):
+        candidates, counts = index.query(hidden, strategy="topk", n_candidates=n_candidates)
+        _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts,
+                             scores[place], classes[place], n_threads)
+        short = np.flatnonzero(counts < k)
+        if len(short):
+            exact = _exact_topk_of(network, hidden[short], k, n_threads)
+            classes[place][short], scores[place][short] = exact
+    return classes, scores

@@ -1,0 +1,289 @@
+"""Training, batch by batch: the phases of SLIDE in the order in which data flows through them.
+
+Each phase is a kernel in which every row of the output has one owner, so that results don't
+depend on the number of threads. A batch is read, scored, and only then written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
+from ._kernels import _dense, _grouping, _loss, _rows, _sampling, _simd
+from ._network import Layer, Network
+from ._validation import CSR
+
+KEY_DROPOUT, KEY_ORDER = range(2)  # substreams of the training key
+LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
+NO_VALUES = np.empty(0, np.float32)
+
+
+class DivergenceError(ValueError):
+    """The loss is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the fields are parameters of `SlideClassifier`."""
+
+    loss: str
+    solver: str
+    learning_rate: str
+    learning_rate_init: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    batch_size: int
+    dropout: float
+    shuffle: bool
+    plan: SamplingPlan
+
+
+class Trainer:
+    """Fits a network to one training set, in place.
+
+    Parameters
+    ----------
+    network : Network, with optimizer state
+    X : CSR of shape (n_samples, n_features)
+    labels : CSR of shape (n_samples, n_classes)
+    sample_weight : ndarray of shape (n_samples,), float32, mean 1
+    log_inclusion : ndarray of shape (n_classes,), float32
+        Logarithm of the probability that a class is in a batch's shared part; see `log_inclusion`.
+    recipe : Recipe
+    n_steps : int
+        Batches that the whole training is planned to have, for learning rates that decay.
+    steps_before : int
+        Optimizer steps that the network has behind it (bias correction of Adam).
+    key : int
+        All random numbers follow from it.
+    n_threads : int
+
+    Attributes
+    ----------
+    step : int
+        Batches done so far.
+    """
+
+    def __init__(self, network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
+                 log_inclusion: np.ndarray, recipe: Recipe, *, n_steps: int, steps_before: int,
+                 key: int, n_threads: int):
+        self.network = network
+        self.X = X
+        self.labels = labels
+        self.sample_weight = sample_weight
+        self.log_inclusion = log_inclusion
+        self.recipe = recipe
+        self.n_steps = n_steps
+        self.steps_before = steps_before
+        self.key = key
+        self.n_threads = n_threads
+        self.step = 0
+        self.sampler = ActiveSetSampler(recipe.plan, labels, network.output, recipe.batch_size,
+                                        key, n_threads)
+        self._scratch = _Scratch(network, X, recipe.batch_size, n_threads)
+
+    def epoch(self, rows: np.ndarray, number: int) -> Iterator[tuple[int, float]]:
+        """Train once on each of `rows`; after each batch, yield its size and its summed loss."""
+        if self.recipe.shuffle:
+            key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_ORDER), number)
+            rows = np.random.default_rng(key).permutation(rows)
+        for start in range(0, len(rows), self.recipe.batch_size):
+            batch = np.ascontiguousarray(rows[start:start + self.recipe.batch_size])
+            yield len(batch), self.train_batch(batch)
+
+    def train_batch(self, rows: np.ndarray) -> float:
+        """One step of the optimizer; returns the loss summed over the batch.
+
+        Raises
+        ------
+        DivergenceError
+            The loss isn't finite. The network is as the batch before left it.
+        """
+        activations = self._forward(rows)
+        hidden = activations[-1]
+        active = self.sampler.draw(rows, hidden, self.step)
+        block, block_bias = self._gather(active)
+        shared, own = self._score(hidden, active, block, block_bias)
+        loss = self._differentiate(rows, active, shared, own)
+        if not np.isfinite(loss):
+            raise DivergenceError(
+                f"Training diverged: the loss is {loss} at batch {self.step + 1}. Lower "
+                f"learning_rate_init (now {self.recipe.learning_rate_init}) or scale X."
+            )
+        gradient = self._hidden_gradient(hidden, active, block, shared, own)
+        optimizer = self._optimizer()
+        self._update_output(optimizer, hidden, active, shared, own)
+        self.sampler.release(active)
+        gradient = self._update_middle(optimizer, activations, gradient)
+        self._update_input(optimizer, rows, activations[0], gradient)
+        self.step += 1
+        return loss
+
+    def _optimizer(self) -> _simd.Optimizer:
+        recipe = self.recipe
+        rate = recipe.learning_rate_init
+        if recipe.learning_rate == "linear":
+            rate *= 1 - self.step / self.n_steps
+        return _simd.Optimizer(recipe.solver, rate, self.steps_before + self.step + 1,
+                               recipe.beta_1, recipe.beta_2, recipe.epsilon)
+
+    def _forward(self, rows) -> list[np.ndarray]:
+        """Activations of all hidden layers, after ReLU and dropout."""
+        first = self.network.input
+        hidden = np.empty((len(rows), len(first.bias)), np.float32)
+        _rows.combine_rows(self.X.indptr, self.X.indices, self.X.data, rows, first.weights,
+                           first.bias, hidden, self.n_threads)
+        activations = [self._activate(hidden, 0)]
+        for depth, layer in enumerate(self.network.middle, 1):
+            hidden = np.empty((len(rows), len(layer.bias)), np.float32)
+            _dense.matmul(activations[-1], layer.weights, layer.bias, hidden, self.n_threads)
+            activations.append(self._activate(hidden, depth))
+        return activations
+
+    def _activate(self, hidden, depth) -> np.ndarray:
+        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_DROPOUT), self.step)
+        _dense.relu_dropout(hidden, _sampling.derive_key(key, depth), self.recipe.dropout,
+                            self.n_threads)
+        return hidden
+
+    def _gather(self, active: ActiveSet) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and bias of the shared classes.
+
+        The bias has the log of the class's inclusion probability subtracted (log-Q correction,
+        Bengio & Senecal 2008, section 3), so that what is learnt are logits of the full problem.
+        """
+        output = self.network.output
+        bias = output.bias[active.shared] - self.log_inclusion[active.shared]
+        if len(active.shared) == len(output.bias):
+            return output.weights, bias
+        block = self._scratch.block(len(active.shared))
+        _dense.gather_rows(output.weights, active.shared, block, self.n_threads)
+        return block, bias
+
+    def _score(self, hidden, active, block, block_bias) -> tuple[np.ndarray, np.ndarray]:
+        shared = self._scratch.logits(len(hidden), len(active.shared))
+        _dense.block_logits(hidden, block, block_bias, shared, self._scratch.panels,
+                            self.n_threads)
+        own = np.empty(len(active.own), np.float32)
+        output = self.network.output
+        _rows.pair_logits(active.own_indptr, active.own, hidden, output.weights, output.bias, own,
+                          self.n_threads)
+        return shared, own
+
+    def _differentiate(self, rows, active, shared, own) -> float:
+        """Replace logits by gradients; return the summed loss."""
+        loss = np.empty(len(rows))
+        scale = self.sample_weight[rows] / np.float32(len(rows))
+        LOSSES[self.recipe.loss](self.labels.indptr, self.labels.indices, rows, self.sampler.slot,
+                                 scale, len(active.shared), shared, active.own_indptr, own, loss,
+                                 self.n_threads)
+        return float(loss.sum()) * len(rows)
+
+    def _hidden_gradient(self, hidden, active, block, shared, own) -> np.ndarray:
+        gradient = np.empty_like(hidden)
+        _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
+        _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights, gradient,
+                       self.n_threads)
+        return gradient
+
+    def _update_output(self, optimizer, hidden, active, shared, own) -> None:
+        output = self.network.output
+        _dense.update_block(shared, hidden, active.shared, optimizer, output.weights,
+                            output.weights_m, output.weights_v, output.bias, output.bias_m,
+                            output.bias_v, self._scratch.gradient, self.n_threads)
+        if len(active.own) == 0:
+            return
+        samples = np.arange(len(hidden), dtype=np.int64)
+        groups = _group(active.own_indptr, active.own, samples, self.sampler.own_slot)
+        columns, starts, _, positions = groups
+        _rows.update_rows(*groups, own, hidden, optimizer, output.weights, output.weights_m,
+                          output.weights_v, self._scratch.gradient, self.n_threads)
+        _rows.update_entries(columns, starts, positions, own, optimizer, output.bias,
+                             output.bias_m, output.bias_v)
+
+    def _update_middle(self, optimizer, activations, gradient) -> np.ndarray:
+        """Step the middle layers, last one first; returns the gradient that enters the first."""
+        middle = self.network.middle
+        for depth in range(len(middle), 0, -1):
+            layer, below = middle[depth - 1], activations[depth - 1]
+            _dense.relu_dropout_backward(activations[depth], self.recipe.dropout, gradient,
+                                         self.n_threads)
+            passed = np.empty_like(below)
+            _dense.matmul(gradient, np.ascontiguousarray(layer.weights.T), NO_VALUES, passed,
+                          self.n_threads)
+            change = np.empty_like(layer.weights)
+            _dense.matmul(below.T, gradient, NO_VALUES, change, self.n_threads)
+            _simd.step(optimizer, change.ravel(), layer.weights.reshape(-1),
+                       layer.weights_m.reshape(-1), layer.weights_v.reshape(-1))
+            _step_bias(optimizer, layer, gradient)
+            gradient = passed
+        return gradient
+
+    def _update_input(self, optimizer, rows, hidden, gradient) -> None:
+        layer, X, scratch = self.network.input, self.X, self._scratch
+        _dense.relu_dropout_backward(hidden, self.recipe.dropout, gradient, self.n_threads)
+        groups = _group(X.indptr, X.indices, rows, scratch.feature_slot)
+        _rows.update_rows(*groups, X.data, gradient, optimizer, layer.weights, layer.weights_m,
+                          layer.weights_v, scratch.gradient, self.n_threads)
+        _step_bias(optimizer, layer, gradient)
+
+
+def _step_bias(optimizer, layer: Layer, gradient) -> None:
+    _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
+
+
+def _group(indptr, indices, rows, slot) -> tuple[np.ndarray, ...]:
+    """The groups of `group_by_column`, cut to size."""
+    nnz = int((indptr[rows + 1] - indptr[rows]).sum())
+    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + 1, np.int64)
+    samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
+    n = _grouping.group_by_column(indptr, indices, rows, slot, columns, starts, samples, positions)
+    return columns[:n], starts[:n + 1], samples, positions
+
+
+class _Scratch:
+    """Memory that every batch uses again."""
+
+    def __init__(self, network: Network, X: CSR, batch_size: int, n_threads: int):
+        width = network.output.weights.shape[1]
+        widest = max(layer.weights.shape[1] for layer in network.layers)
+        self.panels = np.empty((n_threads, width * _dense.PANEL_WIDTH), np.float32)
+        self.gradient = np.empty((n_threads, _dense.TILE_ROWS * (widest + 1)), np.float32)
+        self.feature_slot = np.full(X.shape[1], -1, np.int32)
+        self._width = width
+        self._batch_size = batch_size
+        self._block = np.empty((0, width), np.float32)
+        self._logits = np.empty(0, np.float32)
+
+    def block(self, n_classes: int) -> np.ndarray:
+        if len(self._block) < n_classes:
+            self._block = np.empty((n_classes + n_classes // 4, self._width), np.float32)
+        return self._block[:n_classes]
+
+    def logits(self, n_samples: int, n_classes: int) -> np.ndarray:
+        size = n_samples * n_classes
+        if len(self._logits) < size:
+            self._logits = np.empty(size + size // 4, np.float32)
+        return self._logits[:size].reshape(n_samples, n_classes)
+
+
+def log_inclusion(frequency: np.ndarray, n_classes: int, plan: SamplingPlan,
+                  batch_size: int) -> np.ndarray:
+    """Logarithm of the probability that a class is in the shared part of a batch's active set.
+
+    A class is there as a random draw, or as the label of some sample of the batch:
+    ``1 - (1 - n_random / n_classes) (1 - frequency)^batch_size``. Zeros where the shared part is
+    empty or complete, or where hashing chooses classes in ways of its own.
+
+    Parameters
+    ----------
+    frequency : ndarray of shape (n_classes,), share of the samples that have the label
+    """
+    if plan.sampling != "random" or not plan.share_random or 2 * plan.n_random > n_classes:
+        return np.zeros(n_classes, np.float32)
+    missed = (1 - plan.n_random / n_classes) * (1 - frequency) ** batch_size
+    return np.log1p(-missed).astype(np.float32)

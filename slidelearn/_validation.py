@@ -1,0 +1,149 @@
+"""From what users pass to what kernels trust: X and sample weights in canonical form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils.validation import validate_data
+
+from ._compat import _check_sample_weight
+
+MAX_INDEX = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class CSR:
+    """A matrix in the form that kernels read; every index has been checked.
+
+    Attributes
+    ----------
+    indptr : ndarray of shape (n_rows + 1,), int64
+    indices : ndarray of shape (nnz,), int32
+    data : ndarray of shape (nnz,), float32
+    shape : tuple of two ints
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    shape: tuple[int, int]
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0]
+
+    def max_batch_nnz(self, batch_size: int) -> int:
+        """Most nonzeros that any `batch_size` rows have together."""
+        counts = np.diff(self.indptr)
+        if batch_size < len(counts):
+            counts = np.partition(counts, len(counts) - batch_size)[-batch_size:]
+        return int(counts.sum())
+
+
+def check_sparse_structure(matrix, name: str) -> None:
+    """Raise ValueError unless the index arrays of a sparse matrix lie within its shape.
+
+    scikit-learn's checks look at values only; an index out of range would be read as an address.
+    """
+    if matrix.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional, got a sparse array of {matrix.ndim} "
+                         "dimension(s).")
+    if matrix.format in ("csr", "csc", "bsr"):
+        blocks = matrix.blocksize if matrix.format == "bsr" else (1, 1)
+        _check_compressed(matrix, name, matrix.format, blocks)
+    elif matrix.format == "coo":
+        for axis, index in enumerate((matrix.row, matrix.col)):
+            if len(index) and (index.min() < 0 or index.max() >= matrix.shape[axis]):
+                bad = int(index.min() if index.min() < 0 else index.max())
+                raise ValueError(
+                    f"{name} is not a valid COO matrix: {('row', 'column')[axis]} index {bad} is "
+                    f"outside of [0, {matrix.shape[axis]})."
+                )
+
+
+def _check_compressed(matrix, name, kind, blocks) -> None:
+    major, minor = (1, 0) if kind == "csc" else (0, 1)
+    n_major = matrix.shape[major] // blocks[major]
+    n_minor = matrix.shape[minor] // blocks[minor]
+    indptr, indices = matrix.indptr, matrix.indices
+    complaint = None
+    if len(indptr) != n_major + 1:
+        complaint = f"indptr has {len(indptr)} entries, expected {n_major + 1}"
+    elif indptr[0] != 0:
+        complaint = f"indptr[0] is {indptr[0]}, expected 0"
+    elif np.any(indptr[1:] < indptr[:-1]):
+        row = int(np.argmax(indptr[1:] < indptr[:-1]))
+        complaint = f"indptr decreases at position {row + 1}"
+    elif indptr[-1] > len(indices) or indptr[-1] > len(matrix.data):
+        complaint = (f"indptr ends at {indptr[-1]}, beyond the {len(indices)} indices and "
+                     f"{len(matrix.data)} values")
+    else:
+        used = indices[: indptr[-1]]
+        outside = (used < 0) | (used >= n_minor) if len(used) else used
+        if len(used) and (used.min() < 0 or used.max() >= n_minor):
+            place = int(np.argmax(outside))
+            row = int(np.searchsorted(indptr, place, side="right")) - 1
+            complaint = (f"{('row', 'column')[minor]} index {used[place]} in "
+                         f"{('row', 'column')[major]} {row} is outside of [0, {n_minor})")
+    if complaint:
+        raise ValueError(f"{name} is not a valid {kind.upper()} matrix: {complaint}.")
+
+
+def check_X(estimator, X, *, reset: bool) -> CSR:
+    """Validate X and convert it to canonical CSR, without a copy where it is one already.
+
+    Parameters
+    ----------
+    estimator : the estimator whose ``n_features_in_`` is set or compared
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+    reset : bool, True in fit
+
+    Raises
+    ------
+    ValueError
+        NaN, infinity or a value beyond float32; a malformed sparse structure; no samples; a
+        number or names of features that differ from those of fit.
+    """
+    if sp.issparse(X):
+        check_sparse_structure(X, "X")
+    X = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, order="C", reset=reset,
+                      accept_large_sparse=True)
+    if not sp.issparse(X):
+        X = sp.csr_matrix(X)
+    else:
+        check_sparse_structure(X, "X")  # formats without a check of their own (lil, dok, dia)
+    return canonical_csr(X)
+
+
+def canonical_csr(X) -> CSR:
+    """The arrays of a valid CSR matrix with the dtypes that kernels read."""
+    if X.shape[1] > MAX_INDEX:
+        raise ValueError(f"at most {MAX_INDEX} columns are supported, got {X.shape[1]}.")
+    nnz = int(X.indptr[-1])
+    return CSR(
+        np.ascontiguousarray(X.indptr, dtype=np.int64),
+        np.ascontiguousarray(X.indices[:nnz], dtype=np.int32),
+        np.ascontiguousarray(X.data[:nnz], dtype=np.float32),
+        tuple(X.shape),
+    )
+
+
+def check_weights(sample_weight, X: CSR) -> np.ndarray:
+    """Non-negative float32 weights with mean 1, ones if `sample_weight` is None.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, a negative or non-finite weight, or no positive weight at all.
+    """
+    if sample_weight is None:
+        return np.ones(X.n_rows, dtype=np.float32)
+    weight = _check_sample_weight(sample_weight, np.empty((X.n_rows, 1)), dtype=np.float64)
+    if (weight < 0).any():
+        raise ValueError(f"Negative values in data passed to `sample_weight`: "
+                         f"{weight[weight < 0][0]!r} at position {int(np.argmax(weight < 0))}.")
+    if not weight.any():
+        raise ValueError("sample_weight must have at least one positive entry; all are zero.")
+    return (weight / weight.mean()).astype(np.float32)

@@ -1,0 +1,45 @@
+from numpy import float32, float64, int32
+from numpy.typing import NDArray
+
+TILE_LANES: int
+
+def stream_key(key: int, index: int) -> int: ...
+def random_permutations(key: int, permutations: NDArray[int32], n_threads: int) -> None: ...
+def random_heads(key: int, n_flips: int, heads: NDArray[int32], n_threads: int) -> None: ...
+def column_means(values: NDArray[float32], means: NDArray[float64], n_threads: int) -> None: ...
+def shifted_biases(
+    weights: NDArray[float32],
+    biases: NDArray[float32],
+    mean: NDArray[float64],
+    out: NDArray[float64],
+    n_threads: int,
+) -> None: ...
+def hash_by_sign(
+    vectors: NDArray[float32],
+    last: NDArray[float32],
+    shift: NDArray[float32],
+    rows: NDArray[int32],
+    coordinates: NDArray[int32],
+    n_plus: NDArray[int32],
+    table_bits: int,
+    tiles: NDArray[float32],
+    codes: NDArray[int32],
+    slots: NDArray[int32],
+    n_threads: int,
+) -> None: ...
+def hash_by_winner(
+    vectors: NDArray[float32],
+    last: NDArray[float32],
+    shift: NDArray[float32],
+    rows: NDArray[int32],
+    bins: NDArray[int32],
+    code_bits: int,
+    top: int,
+    densify: bool,
+    borrow_key: int,
+    table_bits: int,
+    tiles: NDArray[float32],
+    codes: NDArray[int32],
+    slots: NDArray[int32],
+    n_threads: int,
+) -> None: ...

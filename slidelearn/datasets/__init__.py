@@ -1,5 +1,6 @@
 """Data sets of extreme classification: files, generated data and a real one without download."""
 
+from ._synthetic import make_extreme_classification
 from ._xmc import dump_xmc_file, load_xmc_file
 
-__all__ = ["dump_xmc_file", "load_xmc_file"]
+__all__ = ["dump_xmc_file", "load_xmc_file", "make_extreme_classification"]

@@ -43,6 +43,20 @@ _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _TEST_SHARE = 0.2
 _MIN_CALLERS = 2
 
+# What unpickling a truncated or overwritten file may raise, but not what opening one may.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zlib.error,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
 _DESCR = """\
 Python calls data set
 ---------------------
@@ -208,12 +222,7 @@ def _read_cache(path: Path) -> Bunch | None:
             raise ValueError("not a data set")
     except FileNotFoundError:
         return None
-    except (
-        # What unpickling a truncated or overwritten file may raise; not what a file raises
-        # that cannot be opened.
-        *(ValueError, EOFError, KeyError, IndexError, AttributeError, ImportError, TypeError),
-        *(pickle.UnpicklingError, OverflowError, MemoryError, zlib.error),
-    ) as error:
+    except _DAMAGE as error:
         warnings.warn(
             f"The cached file {path} is damaged ({error}); it is built again.",
             UserWarning,

@@ -324,12 +324,17 @@ def _refuse_repeats(what: str, numbers: list[int]) -> None:
             raise _BadRow(f"{what} {first} is given twice")
 
 
+def _float(text: bytes) -> float:
+    """Read a number; NaN if it is none, or in a spelling that only Python knows."""
+    try:
+        return float(text) if _NUMBER.fullmatch(text) else float("nan")
+    except ValueError:
+        return float("nan")
+
+
 def _label(text: bytes, header: _Header) -> int:
     """Read one label."""
-    try:
-        value = float(text) if _NUMBER.fullmatch(text) else float("nan")
-    except ValueError:
-        value = float("nan")
+    value = _float(text)
     if not value.is_integer():
         raise _BadRow(f"label {_shown(text)} is not an integer")
     _check_range("label", int(value), header.n_labels)
@@ -355,18 +360,14 @@ def _check_range(what: str, number: int, count: int) -> None:
 
 def _values(tokens: list[bytes], dtype: np.dtype) -> np.ndarray:
     """Read the values of tokens ``feature:value``."""
-    values = np.empty(len(tokens), dtype=dtype)
-    for position, token in enumerate(tokens):
-        number, _, text = token.partition(b":")
-        try:
-            value = float(text) if _NUMBER.fullmatch(text) else float("nan")
-        except ValueError:
-            value = float("nan")
-        with np.errstate(over="ignore"):
-            values[position] = value
-        if not np.isfinite(values[position]):
-            what = f"value {_shown(text)} of feature {int(number)}"
-            raise _BadRow(f"{what} is not a finite number in {dtype}")
+    pairs = [token.split(b":", 1) for token in tokens]
+    with np.errstate(over="ignore"):
+        values = np.array([_float(text) for _, text in pairs], dtype=np.float64).astype(dtype)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        number, text = pairs[int(bad.argmax())]
+        what = f"value {_shown(text)} of feature {int(number)}"
+        raise _BadRow(f"{what} is not a finite number in {dtype}")
     return values
 
 

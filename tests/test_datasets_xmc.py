@@ -20,12 +20,12 @@ from slidelearn.datasets import _xmc, dump_xmc_file, load_xmc_file
 GOOD = b"""5 4 6
 0,5 0:0.5 3:-2e-3
  1:1 2:2.5
-3
+5
  \n\
 2,1\t3:4
 """
 GOOD_X = [[0.5, 0, 0, -0.002], [0, 1, 2.5, 0], [0] * 4, [0] * 4, [0, 0, 0, 4]]
-GOOD_Y = [[1, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 1, 0, 0], [0] * 6, [0, 1, 1, 0, 0, 0]]
+GOOD_Y = [[1, 0, 0, 0, 0, 1], [0] * 6, [0, 0, 0, 0, 0, 1], [0] * 6, [0, 1, 1, 0, 0, 0]]
 
 
 def load(text, **kwargs):
@@ -217,6 +217,12 @@ def test_too_many_rows():
         load(b"2 5 4\n0 1:1\n1 1:1\n2 1:1\n")
 
 
+@pytest.mark.parametrize("text", [b"1 0 3\n 0:1\n", b"1 3 0\n0 1:1\n"])
+def test_headers_without_features_or_labels(text):
+    with pytest.raises(ValueError, match=r"line 2: (feature|label) 0 is outside the empty range"):
+        load(text)
+
+
 def test_blank_line_at_the_end():
     with pytest.raises(ValueError, match="line 3: more rows than the 1 of the header"):
         load(b"1 5 4\n0 1:1\n\n")
@@ -264,7 +270,7 @@ def test_missing_file(tmp_path):
 def test_written_text(tmp_path):
     path = tmp_path / "data.txt"
     dump_xmc_file(*load(GOOD), path)
-    expected = b"5 4 6\n0,5 0:0.5 3:-0.00200000009\n 1:1 2:2.5\n3\n \n1,2 3:4\n"
+    expected = b"5 4 6\n0,5 0:0.5 3:-0.00200000009\n 1:1 2:2.5\n5\n \n1,2 3:4\n"
     assert path.read_bytes() == expected
 
 
@@ -385,3 +391,4 @@ def test_compressed_files_are_reproducible(tmp_path):
     dump_xmc_file(X, Y, tmp_path / "one.gz")
     dump_xmc_file(X, Y, tmp_path / "two.gz")
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
+    assert (tmp_path / "one.gz").read_bytes()[4:8] == bytes(4)  # no time stamp

@@ -115,7 +115,7 @@ def load_python_calls(
     from the Python sources of the standard library, numpy, scipy and scikit-learn as they are
     installed, tests included. A sample is a function or method; its features are the words of
     its name, arguments, docstring and module path; its labels are the names of the functions
-    it calls. The first call builds it, which takes less than a minute; later calls read a
+    it calls. The first call builds it, which takes half a minute of a free core; later calls read a
     cached file.
 
     Parameters

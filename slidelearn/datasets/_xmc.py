@@ -355,7 +355,8 @@ def _column(token: bytes, header: _Header) -> int:
 def _check_range(what: str, number: int, count: int) -> None:
     """Raise unless the number is one of those that the header announces."""
     if not 0 <= number < count:
-        raise _BadRow(f"{what} {number} is outside the range 0 to {count - 1} of the header")
+        limits = f"range 0 to {count - 1}" if count else "empty range"
+        raise _BadRow(f"{what} {number} is outside the {limits} of the header")
 
 
 def _values(tokens: list[bytes], dtype: np.dtype) -> np.ndarray:

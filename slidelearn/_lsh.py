@@ -45,14 +45,11 @@ class SignHash:
 
     Attributes
     ----------
-    coordinates : int32 array of shape (n_codes, n_projected)
-    n_plus : int32 array of shape (n_codes,)
-        The first coordinates have sign 1, so many of them, and the others -1. (In which order
-        signs stand doesn't matter where coordinates are in random order.)
+    projections : int32 array of shape (n_codes, n_projected + 2)
+        In each row, coordinates with sign 1, then -1, coordinates with sign -1, then -1.
     """
 
-    coordinates: Array
-    n_plus: Array
+    projections: Array
     code_bits: ClassVar[int] = 1
 
     @classmethod
@@ -64,15 +61,20 @@ class SignHash:
         n_plus = np.empty(n_codes, dtype=np.int32)
         key = _hashing.stream_key(seed, SIGNS)
         _hashing.random_heads(key, n_projected, n_plus, n_threads)
-        return cls(np.ascontiguousarray(permutations[:, :n_projected]), n_plus)
+        # Coordinates are in random order, so all that is random about signs is how many are 1.
+        projections = np.full((n_codes, n_projected + 2), -1, dtype=np.int32)
+        place = np.arange(n_projected)
+        place = place + (place >= n_plus[:, None])
+        np.put_along_axis(projections, place, permutations[:, :n_projected], axis=1)
+        return cls(projections)
 
     def __call__(self, vectors, last, shift, rows, table_bits, tiles, codes, slots, n_threads):
-        _hashing.hash_by_sign(vectors, last, shift, rows, self.coordinates, self.n_plus,
-                              table_bits, tiles, codes, slots, n_threads)
+        _hashing.hash_by_sign(vectors, last, shift, rows, self.projections, table_bits, tiles,
+                              codes, slots, n_threads)
 
     @property
     def steps_per_row(self) -> int:
-        return self.coordinates.size
+        return self.projections.size
 
 
 @dataclass(frozen=True)

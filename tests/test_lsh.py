@@ -50,7 +50,7 @@ def oracle_slots(index, vectors, last, shift):
         row = reference.augmented(vector, end, shift)
         functions = index._hash
         if index.hash_function == "simhash":
-            codes = reference.sign_codes(row, functions.coordinates, functions.n_plus)
+            codes = reference.sign_codes(row, functions.projections)
             salts = [0] * len(codes)
         else:
             codes, salts = reference.winner_codes(

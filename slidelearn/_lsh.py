@@ -30,8 +30,9 @@ STRATEGIES = ("vanilla", "topk", "threshold")
 # Purposes of random numbers: substreams of the seed.
 PERMUTATIONS, SIGNS, BORROWING, RESERVOIRS, PROBING = range(0x4C5348_00, 0x4C5348_05)
 
-# Work between two looks at signals (Ctrl-C), in elementary steps: some 50 ms.
+# Work between two looks at signals (Ctrl-C), some 50 ms: in elementary steps, in queries.
 CHUNK_STEPS = 2**27
+CHUNK_SAMPLES = 1024
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,11 @@ class SignHash:
 
     Attributes
     ----------
-    coordinates : int32 array of shape (n_codes, n_projected)
-    n_plus : int32 array of shape (n_codes,)
-        The first coordinates have sign 1, so many of them, and the others -1. (In which order
-        signs stand doesn't matter where coordinates are in random order.)
+    projections : int32 array of shape (n_codes, n_projected + 2)
+        In each row, coordinates with sign 1, then -1, coordinates with sign -1, then -1.
     """
 
-    coordinates: Array
-    n_plus: Array
+    projections: Array
     code_bits: ClassVar[int] = 1
 
     @classmethod
@@ -64,15 +62,20 @@ class SignHash:
         n_plus = np.empty(n_codes, dtype=np.int32)
         key = _hashing.stream_key(seed, SIGNS)
         _hashing.random_heads(key, n_projected, n_plus, n_threads)
-        return cls(np.ascontiguousarray(permutations[:, :n_projected]), n_plus)
+        # Coordinates are in random order, so all that is random about signs is how many are 1.
+        projections = np.full((n_codes, n_projected + 2), -1, dtype=np.int32)
+        place = np.arange(n_projected)
+        place = place + (place >= n_plus[:, None])
+        np.put_along_axis(projections, place, permutations[:, :n_projected], axis=1)
+        return cls(projections)
 
     def __call__(self, vectors, last, shift, rows, table_bits, tiles, codes, slots, n_threads):
-        _hashing.hash_by_sign(vectors, last, shift, rows, self.coordinates, self.n_plus,
-                              table_bits, tiles, codes, slots, n_threads)
+        _hashing.hash_by_sign(vectors, last, shift, rows, self.projections, table_bits, tiles,
+                              codes, slots, n_threads)
 
     @property
     def steps_per_row(self) -> int:
-        return self.coordinates.size
+        return self.projections.size
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,7 @@ class LSHIndex:
             Mean activation to centre queries with; None means zeros. Unused without `center`.
         """
         weights, bias = self._check_layer(weights, bias)
+        self.is_built = False
         if self.center:
             means = np.empty(self.n_columns)
             _hashing.column_means(weights, means, self.n_threads)
@@ -265,7 +269,6 @@ class LSHIndex:
             biases = self._shifted_biases(weights, bias).astype(np.float32)
             _hashing.column_means(biases[:, None], mean, self.n_threads)
             self.bias_mean = float(mean[0])
-        self.is_built = False
         self.slots = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
         self._hash_rows(weights, bias, np.arange(self.n_rows, dtype=np.int32))
         self._fill_tables()
@@ -332,39 +335,41 @@ class LSHIndex:
         self._check_built()
         _check_choice("strategy", strategy, STRATEGIES)
         n_candidates = _check_int("n_candidates", n_candidates, 0, 2**31 - 1)
-        slots = self.hash(hidden)
-        n_samples = slots.shape[1]
-        n_threads = max(1, min(self.n_threads, n_samples))
-        if strategy == "vanilla":
-            n_touched = min(self.n_rows, n_candidates)
-        else:
-            n_touched = min(self.n_rows, self.n_tables * self.bucket_size)
-        scratch = (
-            np.zeros((n_threads, self.n_rows), dtype=np.int32),
-            np.empty((n_threads, 2 * n_touched), dtype=np.int32),
-            np.empty((n_threads, max(_tables.SORT_COUNTERS, self.n_tables + 2)), dtype=np.int32),
-        )
-        found = (
-            np.empty((n_samples, n_candidates), dtype=np.int32),
-            np.empty(n_samples, dtype=np.int32),
-        )
-        if strategy == "vanilla":
+        hidden = _check_array("hidden", hidden, (None, self.n_columns))
+        n_samples = len(hidden)
+        vanilla = strategy == "vanilla"
+        least = 1
+        if strategy == "threshold":
+            least = _check_int("min_collisions", min_collisions, 1, 2**31 - 1)
+            least = min(least, self.n_tables + 1)
+        if vanilla:
             if sample_keys is None:
                 raise ValueError('strategy="vanilla" needs sample_keys.')
             keys = np.ascontiguousarray(sample_keys, dtype=np.uint64)
             if keys.shape != (n_samples,):
                 raise ValueError(f"sample_keys has shape {keys.shape}, expected ({n_samples},).")
             key = _hashing.stream_key(self.seed, PROBING)
-            _tables.first_collisions(self.indptr, self.ids, slots, key, keys, *scratch, *found,
-                                     n_threads)
-        else:
-            least = 1
-            if strategy == "threshold":
-                least = _check_int("min_collisions", min_collisions, 1, 2**31 - 1)
-            least = min(least, self.n_tables + 1)
-            _tables.most_collisions(self.indptr, self.ids, slots, least, *scratch, *found,
-                                    n_threads)
-        return found
+
+        n_threads = max(1, min(self.n_threads, n_samples))
+        n_touched = min(self.n_rows, n_candidates if vanilla else self.n_tables * self.bucket_size)
+        n_counters = max(_tables.SORT_COUNTERS, self.n_tables + 2)
+        scratch = (
+            np.zeros((n_threads, self.n_rows), dtype=np.int32),
+            np.empty((n_threads, 2 * n_touched), dtype=np.int32),
+            np.empty((n_threads, n_counters), dtype=np.int32),
+        )
+        ids = np.empty((n_samples, n_candidates), dtype=np.int32)
+        counts = np.empty(n_samples, dtype=np.int32)
+        for start in range(0, n_samples, CHUNK_SAMPLES):
+            part = slice(start, start + CHUNK_SAMPLES)
+            slots = self.hash(hidden[part])
+            if vanilla:
+                _tables.first_collisions(self.indptr, self.ids, slots, key, keys[part],
+                                         *scratch, ids[part], counts[part], n_threads)
+            else:
+                _tables.most_collisions(self.indptr, self.ids, slots, least,
+                                        *scratch, ids[part], counts[part], n_threads)
+        return ids, counts
 
     def hash(self, hidden: ArrayLike) -> Array:
         """Slots of queries: int32 array of shape (n_tables, n_samples)."""

@@ -46,13 +46,14 @@ def augmented(vector, last, shift):
     return np.append(vector - shift, last).astype(np.float32) + np.float32(0)
 
 
-def sign_codes(vector, coordinates, n_plus):
+def sign_codes(vector, projections):
     codes = []
-    for columns, n in zip(coordinates, n_plus, strict=True):
+    for columns in projections:
+        first, second = np.flatnonzero(columns == -1)
         plus = minus = np.float32(0)
-        for value in vector[columns[:n]]:
+        for value in vector[columns[:first]]:
             plus += value
-        for value in vector[columns[n:]]:
+        for value in vector[columns[first + 1 : second]]:
             minus += value
         codes.append(int(plus > minus))
     return codes

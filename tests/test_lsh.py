@@ -50,7 +50,7 @@ def oracle_slots(index, vectors, last, shift):
         row = reference.augmented(vector, end, shift)
         functions = index._hash
         if index.hash_function == "simhash":
-            codes = reference.sign_codes(row, functions.coordinates, functions.n_plus)
+            codes = reference.sign_codes(row, functions.projections)
             salts = [0] * len(codes)
         else:
             codes, salts = reference.winner_codes(
@@ -148,13 +148,19 @@ def test_candidates_do_not_depend_on_the_batch(family, strategy):
 
 @every_family
 @pytest.mark.parametrize("center", [True, False])
-def test_small_chunks_make_the_same_tables(family, center, monkeypatch):
+def test_small_chunks_make_the_same_tables_and_candidates(family, center, monkeypatch):
     weights, bias, hidden = make_layer()
-    whole = make_index(weights, hash_function=family, center=center, insertion="reservoir")
-    whole.build(weights, bias, hidden.mean(axis=0))
-    monkeypatch.setattr(_lsh, "CHUNK_STEPS", 1)
-    parts = make_index(weights, hash_function=family, center=center, insertion="reservoir")
-    assert_same_tables(parts.build(weights, bias, hidden.mean(axis=0)), whole)
+    made = []
+    for chunk in (2**27, 1):
+        monkeypatch.setattr(_lsh, "CHUNK_STEPS", chunk)
+        monkeypatch.setattr(_lsh, "CHUNK_SAMPLES", chunk)
+        index = make_index(weights, hash_function=family, center=center, insertion="reservoir")
+        index.build(weights, bias, hidden.mean(axis=0))
+        found = [index.query(hidden, strategy=strategy, n_candidates=30, min_collisions=2,
+                             sample_keys=np.arange(50)) for strategy in STRATEGIES]
+        made.append((index, found))
+    assert_same_tables(made[0][0], made[1][0])
+    np.testing.assert_equal(made[0][1], made[1][1])
 
 
 @every_family

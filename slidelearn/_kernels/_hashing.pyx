@@ -149,14 +149,13 @@ cdef double _shifted_bias(const float[:, ::1] weights, Py_ssize_t i, double bias
 # Hashing
 
 def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float[::1] shift,
-                 const int32_t[::1] rows, const int32_t[:, ::1] coordinates,
-                 const int32_t[::1] n_plus, int table_bits,
-                 float[:, ::1] tiles, int32_t[:, ::1] codes, int32_t[:, ::1] slots,
-                 int n_threads):
+                 const int32_t[::1] rows, const int32_t[:, ::1] projections,
+                 int table_bits, float[:, ::1] tiles, int32_t[:, ::1] codes,
+                 int32_t[:, ::1] slots, int n_threads):
     """SimHash slots of ``[vectors[r] - shift ; last[r]]`` for every r in `rows`.
 
-    Code f is 1 if the sum of the first ``n_plus[f]`` of its coordinates is greater than the sum of
-    the others, i.e. if the projection with signs 1 and -1 is positive, and else 0.
+    Code f is 1 if the projection on signs 1 and -1 is positive, i.e. if the first coordinates that
+    ``projections[f]`` lists have a greater sum than the second ones, and else 0.
 
     Parameters
     ----------
@@ -166,10 +165,9 @@ def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float
     shift : float32 array of shape (n_columns,)
     rows : int32 array of shape (n_rows,)
         Distinct row numbers: the vectors to hash.
-    coordinates : int32 array of shape (n_tables * hash_length, n_projected)
-        Entries in [0, n_columns], all columns of an augmented vector.
-    n_plus : int32 array of shape (n_tables * hash_length,)
-        Entries in [0, n_projected].
+    projections : int32 array of shape (n_tables * hash_length, n_projected + 2)
+        In each row, coordinates with sign 1, then -1, coordinates with sign -1, then -1.
+        Coordinates are in [0, n_columns], columns of an augmented vector.
     table_bits : int
         Slots are below ``2**table_bits``; at most `hash_length`, at most 31.
     tiles : float32 array of shape (n_threads, (n_columns + 1) * TILE_LANES), scratch
@@ -183,8 +181,8 @@ def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float
     for tile in prange(n_tiles, nogil=True, num_threads=n_threads, schedule="static"):
         thread = threadid()
         _load_tile(vectors, last, shift, rows, tile * LANES, &tiles[thread, 0])
-        _sign_codes(&tiles[thread, 0], coordinates, n_plus, &codes[thread, 0])
-        _write_slots(&codes[thread, 0], coordinates.shape[0], 1, table_bits, 0, False,
+        _sign_codes(&tiles[thread, 0], projections, &codes[thread, 0])
+        _write_slots(&codes[thread, 0], projections.shape[0], 1, table_bits, 0, False,
                      rows, tile * LANES, slots)
 
 
@@ -242,43 +240,38 @@ cdef void _load_tile(const float[:, ::1] vectors, const float[::1] last, const f
         tile[n_columns * LANES + lane] = last[row] + <float>0
 
 
-cdef void _sign_codes(const float* tile, const int32_t[:, ::1] coordinates,
-                      const int32_t[::1] n_plus, int32_t* codes) noexcept nogil:
+cdef void _sign_codes(const float* tile, const int32_t[:, ::1] projections,
+                      int32_t* codes) noexcept nogil:
     cdef float[LANES] plus
     cdef float[LANES] minus
     cdef const int32_t* columns
-    cdef Py_ssize_t f, lane, n_projected = coordinates.shape[1]
-    for f in range(coordinates.shape[0]):
-        columns = &coordinates[f, 0]
-        _sum_columns(tile, columns, n_plus[f], plus)
-        _sum_columns(tile, columns + n_plus[f], n_projected - n_plus[f], minus)
+    cdef Py_ssize_t f, lane
+    for f in range(projections.shape[0]):
+        columns = _sum_columns(tile, &projections[f, 0], plus)
+        _sum_columns(tile, columns, minus)
         for lane in range(LANES):
             codes[f * LANES + lane] = plus[lane] > minus[lane]
 
 
-cdef inline void _sum_columns(const float* tile, const int32_t* columns, Py_ssize_t n,
-                              float* total) noexcept nogil:
-    """Per lane, add up n coordinates, one after the other."""
-    cdef const float* a
-    cdef const float* b
-    cdef const float* c
-    cdef const float* d
-    cdef Py_ssize_t lane, j = 0
+cdef inline const int32_t* _sum_columns(const float* tile, const int32_t* columns,
+                                        float* total) noexcept nogil:
+    """Per lane, add up the coordinates before the next -1, one by one; return what follows it.
+
+    (A loop whose end gcc could compute it would unroll and jam, and then not vectorise.)
+    """
+    cdef float[LANES] partial  # for the compiler to see that nothing else points there
+    cdef const float* column
+    cdef Py_ssize_t lane
     for lane in range(LANES):
-        total[lane] = 0
-    while j + 4 <= n:  # by fours, to read and write the totals less often
-        a = tile + <Py_ssize_t>columns[j] * LANES
-        b = tile + <Py_ssize_t>columns[j + 1] * LANES
-        c = tile + <Py_ssize_t>columns[j + 2] * LANES
-        d = tile + <Py_ssize_t>columns[j + 3] * LANES
+        partial[lane] = 0
+    while columns[0] >= 0:
+        column = tile + <Py_ssize_t>columns[0] * LANES
         for lane in range(LANES):
-            total[lane] = (((total[lane] + a[lane]) + b[lane]) + c[lane]) + d[lane]
-        j += 4
-    while j < n:
-        a = tile + <Py_ssize_t>columns[j] * LANES
-        for lane in range(LANES):
-            total[lane] += a[lane]
-        j += 1
+            partial[lane] += column[lane]
+        columns += 1
+    for lane in range(LANES):
+        total[lane] = partial[lane]
+    return columns + 1
 
 
 cdef void _winner_codes(const float* tile, const int32_t[:, ::1] bins, bint densify,

@@ -150,11 +150,13 @@ cdef int32_t _take_most_collisions(
         for i in range(indptr[table, slot], indptr[table, slot + 1]):
             row = ids[table, i]
             n = hits[row] + 1
+            hits[row] = n
             if n == 1:
                 touched[n_touched] = row
                 n_touched += 1
-            hits[row] = n
-            counters[n] += 1
+            else:
+                counters[n] += 1
+    counters[1] = <int32_t>n_touched
     surely = min_collisions  # all rows with so many collisions are taken ...
     while counters[surely] > out.shape[0]:
         surely += 1

@@ -34,6 +34,14 @@ def heads(key, n_flips, n, n_threads=1):
     return out
 
 
+def signed_projections(key, n_codes, n, n_projected):
+    rows = []
+    columns = permutations(key, n_codes, n)[:, :n_projected]
+    for some, n_plus in zip(columns, heads(key ^ 1, n_projected, n_codes), strict=True):
+        rows.append([*some[:n_plus], -1, *some[n_plus:], -1])
+    return frozen(rows, np.int32)
+
+
 def run(kernel, vectors, last, shift, rows, n_codes, n_tables, *parameters, n_threads=1):
     """Slots, -7 where none is written."""
     slots = np.full((n_tables, len(vectors)), -7, dtype=np.int32)
@@ -115,17 +123,16 @@ def test_hash_by_sign_equals_oracle(batch, key, n_tables, hash_length, cut):
     vectors, last, shift, rows = batch
     n_codes, n = n_tables * hash_length, vectors.shape[1] + 1
     n_projected = max(1, n // 2)
-    coordinates = frozen(permutations(key, n_codes, n)[:, :n_projected], np.int32)
-    n_plus = frozen(heads(key, n_projected, n_codes), np.int32)
+    projections = signed_projections(key, n_codes, n, n_projected)
     table_bits = max(1, min(hash_length, 22) - cut)
     expected = np.full((n_tables, len(vectors)), -7)
     for r in rows:
         vector = reference.augmented(vectors[r], last[r], shift)
-        codes = reference.sign_codes(vector, coordinates, n_plus)
+        codes = reference.sign_codes(vector, projections)
         expected[:, r] = reference.table_slots(codes, [0] * n_codes, n_tables, 1, table_bits)
     for n_threads in THREADS:
         slots = run(_hashing.hash_by_sign, vectors, last, shift, rows, n_codes, n_tables,
-                    coordinates, n_plus, table_bits, n_threads=n_threads)
+                    projections, table_bits, n_threads=n_threads)
         np.testing.assert_array_equal(slots, expected)
 
 
@@ -158,11 +165,10 @@ def test_hash_by_winner_equals_oracle(batch, key, n_tables, hash_length, cut, fa
 
 def sign_agreement(x, y, n_codes, seed):
     n = len(x)
-    coordinates = np.ascontiguousarray(permutations(seed, n_codes, n)[:, : -(-n // 3)])
-    n_plus = heads(seed + 1, coordinates.shape[1], n_codes)
+    projections = signed_projections(seed, n_codes, n, -(-n // 3))
     pair = np.stack([x, y])
     slots = run(_hashing.hash_by_sign, pair[:, :-1], pair[:, -1], np.zeros(n - 1), [0, 1],
-                n_codes, n_codes, coordinates, n_plus, 1)
+                n_codes, n_codes, projections, 1)
     return (slots[:, 0] == slots[:, 1]).mean()
 
 

@@ -75,7 +75,7 @@ class BuildKernels(build_ext):
         if openmp is None:
             message = "slidelearn: this compiler has no OpenMP: kernels will run on one thread."
             if REQUIRE_OPENMP:
-                raise SystemExit(message + " SLIDELEARN_REQUIRE_OPENMP is set, so this is an error.")
+                raise SystemExit(f"{message} An error, as SLIDELEARN_REQUIRE_OPENMP is set.")
             print(message, file=sys.stderr)
         compile_flags, link_flags = openmp or ([], [])
         flags = MSVC_FLAGS if self.compiler.compiler_type == "msvc" else UNIX_FLAGS
@@ -92,7 +92,7 @@ def extensions():
                 f"slidelearn._kernels.{source.stem}",
                 [str(source)],
                 include_dirs=[str(KERNELS)],
-                depends=[str(header) for header in sorted((KERNELS / "simd").glob("*.h"))],
+                depends=[str(header) for header in sorted(KERNELS.rglob("*.h"))],
             )
             for source in sorted(KERNELS.glob("*.pyx"))
         ],

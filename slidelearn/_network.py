@@ -38,11 +38,11 @@ class Layer:
     def reset_state(self, solver: str) -> None:
         """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
         if solver in ("adagrad", "adam"):
-            self.weights_m = np.zeros_like(self.weights)
-            self.bias_m = np.zeros_like(self.bias)
+            self.weights_m = np.zeros(self.weights.shape, np.float32)  # not zeros_like, which
+            self.bias_m = np.zeros(self.bias.shape, np.float32)  # touches every page
         if solver == "adam":
-            self.weights_v = np.zeros_like(self.weights)
-            self.bias_v = np.zeros_like(self.bias)
+            self.weights_v = np.zeros(self.weights.shape, np.float32)
+            self.bias_v = np.zeros(self.bias.shape, np.float32)
 
 
 @dataclass

@@ -106,10 +106,10 @@ def block_logits(
     cdef Py_ssize_t width = block.shape[1], n_samples = hidden.shape[0]
     cdef float* transposed = NULL
     cdef const leaf_t* leaf = active_leaf()
-    if width == 0 or n_samples == 0:
+    if n_samples == 0:
         return
     with nogil, parallel(num_threads=n_threads):
-        transposed = &panels[threadid(), 0]
+        transposed = &panels[threadid(), 0] if width > 0 else NULL
         for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
             first = panel * PANEL
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
@@ -118,8 +118,9 @@ def block_logits(
                     transposed[k * PANEL + s] = block[first + s, k]
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
-            leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
-                      &logits[0, first], logits.shape[1])
+            if width > 0:
+                leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
+                          &logits[0, first], logits.shape[1])
 
 
 def update_block(

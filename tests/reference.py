@@ -147,8 +147,7 @@ def draw_shared(found, key, n_random, n_classes):
 
 def own_active_set(labels, shared, candidates, key, i, floor, n_classes):
     """The own part of the active set of sample i."""
-    own = [int(c) for c in labels if c not in shared]
-    own += [int(c) for c in candidates if c not in shared and c not in own]
+    own = list(dict.fromkeys(int(c) for c in [*labels, *candidates] if c not in shared))
     return fill(own, shared, floor, rng_stream(key, i), n_classes)
 
 

@@ -172,6 +172,7 @@ class ActiveSetSampler:
     def _follow_weights(self, hidden, step) -> None:
         """Bring the tables up to date when the schedule says so."""
         assert self._index is not None
+        action: str | None
         if not self._index.is_built:
             self._mean[:] = hidden.mean(axis=0)
             action = "build"

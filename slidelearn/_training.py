@@ -19,6 +19,7 @@ from ._validation import CSR
 KEY_DROPOUT, KEY_ORDER = range(2)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 NO_VALUES = np.empty(0, np.float32)
+Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class DivergenceError(ValueError):
@@ -237,7 +238,7 @@ def _step_bias(optimizer, layer: Layer, gradient) -> None:
     _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
 
 
-def _group(indptr, indices, rows, slot) -> tuple[np.ndarray, ...]:
+def _group(indptr, indices, rows, slot) -> Groups:
     """The groups of `group_by_column`, cut to size."""
     nnz = int((indptr[rows + 1] - indptr[rows]).sum())
     columns, starts = np.empty(nnz, np.int32), np.empty(nnz + 1, np.int64)

@@ -4,6 +4,8 @@ Three links: its loss is written down plainly; its gradients are finite differen
 a step of `Trainer` is a step along those gradients, on the rows that the batch touched alone.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -81,8 +83,7 @@ class Setting:
     def batch(self, rows, step):
         """What `reference.Network.loss` takes, after `train_batch`; everything of step `step`."""
         shared, indptr, own = self.active
-        active = [np.concatenate([shared, own[a:b]]).astype(int)
-                  for a, b in zip(indptr[:-1], indptr[1:], strict=True)]
+        active = [np.concatenate([shared, own[a:b]]).astype(int) for a, b in pairwise(indptr)]
         labels = [self.Y.indices[self.Y.indptr[r]:self.Y.indptr[r + 1]] for r in rows]
         for mine, some in zip(labels, active, strict=True):
             assert np.isin(mine, some).all()

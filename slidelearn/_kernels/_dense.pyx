@@ -1,7 +1,7 @@
 """Dense products: hidden layers and the block of output rows that a whole batch shares."""
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t

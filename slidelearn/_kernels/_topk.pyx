@@ -7,7 +7,7 @@ NaN (overflow) counts as -inf, so that a result always holds k classes.
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 
 from ._simd cimport active_leaf, leaf_t
 

@@ -1,5 +1,7 @@
 """Sampling kernels: the draws of their oracles, uniform, and always finished."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,7 +50,7 @@ def test_shared_part_equals_oracle(data, n_rows, n_classes, key, seed):
 def test_own_parts_equal_oracle(data, n_rows, n_classes, key, seed, width, share):
     rng = np.random.default_rng(seed)
     indptr, labels = data.draw(csr(n_rows, n_classes))
-    keep = [np.unique(labels[a:b]) for a, b in zip(indptr[:-1], indptr[1:], strict=True)]
+    keep = [np.unique(labels[a:b]) for a, b in pairwise(indptr)]
     indptr = frozen(np.cumsum([0, *map(len, keep)]), np.int64)
     labels = frozen(np.concatenate([*keep, []]), np.int32)
     rows = frozen(rng.permutation(n_rows), np.int64)

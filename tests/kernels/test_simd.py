@@ -139,13 +139,17 @@ def test_step(n, seed, solver, t):
                 np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
-def test_step_without_gradient_changes_nothing(solver):
-    """Not even where epsilon is too small for float32: 0 / 0 would be NaN."""
-    w, zeros = np.ones(20, np.float32), np.zeros(20, np.float32)
-    _simd.step(_simd.Optimizer(solver, 0.1, 1, epsilon=1e-60), zeros, w, zeros.copy(),
-               zeros.copy())
-    assert (w == 1).all()
+@pytest.mark.parametrize("gradient", [0.0, 1e-45, 1e-30, 1e-24, 1e-22, 1e-20, 1e-18])
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_tiny_gradients_and_no_epsilon(solver, gradient):
+    """No step is longer than a few times the rate, though squares underflow."""
+    for beta_2 in (0.0, 0.999, 0.9999):
+        w, m, v = np.zeros((3, 20), np.float32)
+        optimizer = _simd.Optimizer(solver, 0.1, 1, beta_2=beta_2, epsilon=1e-60)
+        _simd.step(optimizer, np.full(20, gradient, np.float32), w, m, v)
+        assert (np.abs(w) <= 0.2).all()
+        if gradient == 0:
+            assert (w == 0).all()
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,5 +1,7 @@
 """Top-k kernels: the first columns of a full stable sort."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def exact_topk(hidden, weights, bias, k, block, cuts, n_splits, n_threads):
     blocks = frozen(padded.reshape(n_blocks, block, width).swapaxes(1, 2))
     scores, ids = heaps(n_splits, n_blocks, block, k)
     logits = np.full((n_threads, _topk.CLASS_BLOCK * block), np.nan, np.float32)
-    for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+    for first, last in pairwise(cuts):
         _topk.exact_topk(blocks, weights, bias, first, last, n_splits, logits, scores, ids,
                          n_threads)
     scores, ids = scores.reshape(-1, k), ids.reshape(-1, k)

@@ -131,17 +131,19 @@ class ActiveSetSampler:
     def _draw_shared(self, rows, step) -> np.ndarray:
         if self._everything is not None:
             return self._everything
+        n_classes, n_random = len(self.slot), self.plan.n_random
+        # Where more than half would be drawn, rejection sampling is slow, and all is little more.
+        if 2 * n_random > n_classes:
+            return np.arange(n_classes, dtype=np.int32)
         if not self.plan.share_random:
             return NO_CLASSES
-        n_classes = len(self.slot)
-        starts, ends = self.labels.indptr[rows], self.labels.indptr[rows + 1]
-        room = n_classes - int((ends - starts).sum())
-        if 2 * self.plan.n_random > room:  # rejection sampling would be slow, and all is little
+        n = _sampling.collect_labels(self.labels.indptr, self.labels.indices, rows, self.slot,
+                                     self._shared)
+        if 2 * n_random > n_classes - n:
             return np.arange(n_classes, dtype=np.int32)
         key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_SHARED), step)
-        n = _sampling.draw_shared(self.labels.indptr, self.labels.indices, rows, key,
-                                  self.plan.n_random, self.slot, self._shared)
-        shared = self._shared[:n]
+        _sampling.draw_shared(key, n_random, n, self.slot, self._shared)
+        shared = self._shared[:n + n_random]
         shared.sort()
         return shared
 
@@ -153,11 +155,12 @@ class ActiveSetSampler:
             self._follow_weights(hidden, step)
             probe = _sampling.derive_key(_sampling.derive_key(self.key, KEY_PROBE), step)
             candidates, n_candidates = self._index.query(
-                hidden, strategy=plan.sampling, n_candidates=plan.n_candidates,
+                hidden, strategy=plan.sampling,
+                n_candidates=min(plan.n_candidates, len(self.slot)),
                 min_collisions=plan.min_collisions,
                 sample_keys=np.uint64(probe) + np.arange(n, dtype=np.uint64),
             )
-        floor = 0 if plan.share_random else min(plan.n_random, len(self.slot) // 2)
+        floor = 0 if plan.share_random else plan.n_random
         own, counts = self._own[:n], np.empty(n, np.int32)
         key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_OWN), step)
         _sampling.own_active_sets(
@@ -169,7 +172,8 @@ class ActiveSetSampler:
     def _follow_weights(self, hidden, step) -> None:
         """Bring the tables up to date when the schedule says so."""
         assert self._index is not None
-        if self._index.slots is None:
+        action: str | None
+        if not self._index.is_built:
             self._mean[:] = hidden.mean(axis=0)
             action = "build"
         else:

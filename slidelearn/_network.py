@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
     weights = generator.standard_normal((n_features, widths[0]), dtype=np.float32)
     weights *= np.float32(INPUT_SCALE)
     layers = [Layer(weights, np.zeros(widths[0], np.float32))]
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         bound = np.float32(np.sqrt(6.0 / before))
         layers.append(Layer(_uniform(generator, (before, after), bound),
                             np.zeros(after, np.float32)))

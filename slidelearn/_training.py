@@ -19,6 +19,7 @@ from ._validation import CSR
 KEY_DROPOUT, KEY_ORDER = range(2)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 NO_VALUES = np.empty(0, np.float32)
+Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class DivergenceError(ValueError):
@@ -155,11 +156,12 @@ class Trainer:
 
         The bias has the log of the class's inclusion probability subtracted (log-Q correction,
         Bengio & Senecal 2008, section 3), so that what is learnt are logits of the full problem.
+        A batch that has all classes needs no correction.
         """
         output = self.network.output
-        bias = output.bias[active.shared] - self.log_inclusion[active.shared]
         if len(active.shared) == len(output.bias):
-            return output.weights, bias
+            return output.weights, output.bias
+        bias = output.bias[active.shared] - self.log_inclusion[active.shared]
         block = self._scratch.block(len(active.shared))
         _dense.gather_rows(output.weights, active.shared, block, self.n_threads)
         return block, bias
@@ -236,7 +238,7 @@ def _step_bias(optimizer, layer: Layer, gradient) -> None:
     _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
 
 
-def _group(indptr, indices, rows, slot) -> tuple[np.ndarray, ...]:
+def _group(indptr, indices, rows, slot) -> Groups:
     """The groups of `group_by_column`, cut to size."""
     nnz = int((indptr[rows + 1] - indptr[rows]).sum())
     columns, starts = np.empty(nnz, np.int32), np.empty(nnz + 1, np.int64)
@@ -286,4 +288,5 @@ def log_inclusion(frequency: np.ndarray, n_classes: int, plan: SamplingPlan,
     if plan.sampling != "random" or not plan.share_random or 2 * plan.n_random > n_classes:
         return np.zeros(n_classes, np.float32)
     missed = (1 - plan.n_random / n_classes) * (1 - frequency) ** batch_size
+    missed[missed >= 1] = 0  # a class that never is in the shared part
     return np.log1p(-missed).astype(np.float32)

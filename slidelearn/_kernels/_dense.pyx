@@ -1,7 +1,7 @@
 """Dense products: hidden layers and the block of output rows that a whole batch shares."""
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
@@ -106,10 +106,10 @@ def block_logits(
     cdef Py_ssize_t width = block.shape[1], n_samples = hidden.shape[0]
     cdef float* transposed = NULL
     cdef const leaf_t* leaf = active_leaf()
-    if width == 0 or n_samples == 0:
+    if n_samples == 0:
         return
     with nogil, parallel(num_threads=n_threads):
-        transposed = &panels[threadid(), 0]
+        transposed = &panels[threadid(), 0] if width > 0 else NULL
         for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
             first = panel * PANEL
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
@@ -118,8 +118,9 @@ def block_logits(
                     transposed[k * PANEL + s] = block[first + s, k]
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
-            leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
-                      &logits[0, first], logits.shape[1])
+            if width > 0:
+                leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
+                          &logits[0, first], logits.shape[1])
 
 
 def update_block(

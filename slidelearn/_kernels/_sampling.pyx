@@ -9,30 +9,26 @@ cdef extern from "rng.h" nogil:
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
 
-def draw_shared(
+def collect_labels(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
     const int64_t[::1] rows,
-    uint64_t key,
-    Py_ssize_t n_random,
     int32_t[::1] slot,
     int32_t[::1] shared,
 ):
-    """Collect the labels of a batch and `n_random` other classes, drawn without replacement.
+    """The distinct labels of a batch, in order of first occurrence.
 
     Parameters
     ----------
     label_indptr, labels, rows : CSR structure of the labels and the rows of the batch
-    n_random : at most half of the classes that are not labels of the batch (rejection sampling)
-    slot : (n_classes,) -1 on entry; >= 0 on return for the classes collected
-    shared : output; room for the labels of the batch plus `n_random`
+    slot : (n_classes,) -1 on entry; 0 on return for the classes collected
+    shared : output; room for the labels of the batch
 
     Returns
     -------
-    n : int, the number of classes in `shared`, in no particular order
+    n : int, the number of classes in `shared`
     """
-    cdef Py_ssize_t i, p, n = 0, target
-    cdef uint64_t counter = 0
+    cdef Py_ssize_t i, p, n = 0
     cdef int32_t c
     with nogil:
         for i in range(rows.shape[0]):
@@ -42,7 +38,32 @@ def draw_shared(
                     slot[c] = 0
                     shared[n] = c
                     n += 1
-        target = n + n_random
+    return n
+
+
+def draw_shared(
+    uint64_t key, Py_ssize_t n_random, Py_ssize_t n, int32_t[::1] slot, int32_t[::1] shared
+):
+    """Append `n_random` classes to the `n` in `shared`, uniform draws without replacement.
+
+    Parameters
+    ----------
+    n_random : at most half of the classes without a slot (rejection sampling)
+    n : number of classes that have a slot; they fill ``shared[:n]``
+    slot : (n_classes,) as `collect_labels` leaves it; 0 on return for the classes drawn, too
+    shared : in and out; room for ``n + n_random``
+
+    Raises
+    ------
+    ValueError
+        n_random is too large.
+    """
+    cdef Py_ssize_t target = n + n_random
+    cdef uint64_t counter = 0
+    cdef int32_t c
+    if 2 * n_random > slot.shape[0] - n:
+        raise ValueError(f"n_random={n_random} is more than half of {slot.shape[0] - n} classes.")
+    with nogil:
         while n < target:
             c = <int32_t>rng_below(rng_bits(key, counter), slot.shape[0])
             counter += 1
@@ -50,7 +71,6 @@ def draw_shared(
                 slot[c] = 0
                 shared[n] = c
                 n += 1
-    return n
 
 
 def assign_slots(const int32_t[::1] shared, int32_t[::1] slot):
@@ -93,15 +113,26 @@ def own_active_sets(
     ----------
     slot : (n_classes,) >= 0 for classes that the batch shares
     candidates, n_candidates : (n_batch, width) and (n_batch,), as `LSHIndex.query` returns them
-    floor : at most half of the classes without a slot (rejection sampling)
+    floor : at most half of all classes, none of which has a slot unless it is 0 (rejection
+        sampling)
     seen : scratch, (n_threads, n_classes), entries below `tag`
     tag : the samples use tag, tag + 1, ...
     own, n_own : outputs; (n_batch, room for labels + candidates + floor) and (n_batch,)
+
+    Raises
+    ------
+    ValueError
+        floor is too large.
     """
     cdef Py_ssize_t i, p, n, n_classes = slot.shape[0]
     cdef int32_t c
     cdef int64_t* mark = NULL
     cdef uint64_t counter, stream
+    if 2 * floor > n_classes:
+        raise ValueError(f"floor={floor} is more than half of {n_classes} classes.")
+    if n_classes == 0:
+        n_own[:] = 0
+        return
     with nogil, parallel(num_threads=n_threads):
         mark = &seen[threadid(), 0]
         for i in prange(rows.shape[0], schedule="static"):

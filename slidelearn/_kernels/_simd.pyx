@@ -7,6 +7,7 @@ cdef extern from "simd/dispatch.h" nogil:
     int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM
 
 LEVELS = ("scalar", "avx2", "avx512")
+LEAST_EPSILON = 1e-20  # with less, a g whose square underflows makes a huge step, and 0 / 0
 SOLVERS = {"sgd": SOLVER_SGD, "adagrad": SOLVER_ADAGRAD, "adam": SOLVER_ADAM}
 
 cdef const leaf_t* chosen = NULL
@@ -46,7 +47,7 @@ cdef class Optimizer:
         self.values.root_scale = 1.0
         self.values.beta_1 = beta_1
         self.values.beta_2 = beta_2
-        self.values.epsilon = epsilon
+        self.values.epsilon = max(epsilon, LEAST_EPSILON)
         if self.values.solver == SOLVER_ADAM:
             self.values.rate = learning_rate / (1.0 - beta_1 ** t)
             self.values.root_scale = 1.0 / (1.0 - beta_2 ** t) ** 0.5

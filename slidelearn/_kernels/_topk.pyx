@@ -1,12 +1,13 @@
 """The k best classes of each sample, without an array of all scores.
 
 Ties go to the smaller class index: a heap entry is worse if its score is lower, or equal with a
-larger index, so the result is the first k columns of a stable descending sort.
+larger index, so the result is the first k columns of a stable descending sort. A score that is
+NaN (overflow) counts as -inf, so that a result always holds k classes.
 """
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 
 from ._simd cimport active_leaf, leaf_t
 
@@ -35,6 +36,15 @@ cdef void _replace_worst(float* scores, int32_t* ids, Py_ssize_t k, float score,
         child = 2 * i + 1
     scores[i] = score
     ids[i] = c
+
+
+cdef inline void _offer(float* scores, int32_t* ids, Py_ssize_t k, float score,
+                        int32_t c) noexcept nogil:
+    # Put (score, c) on a k-heap if it is better than the root; NaN counts as -inf.
+    if score != score:
+        score = -INFINITY
+    if _worse(scores[0], ids[0], score, c):
+        _replace_worst(scores, ids, k, score, c)
 
 
 cdef void _sort_heap(float* scores, int32_t* ids, Py_ssize_t k) noexcept nogil:
@@ -85,6 +95,8 @@ def exact_topk(
     cdef float* heap = NULL
     cdef int32_t* heap_ids = NULL
     cdef const leaf_t* leaf = active_leaf()
+    if block == 0 or k == 0:
+        return
     with nogil, parallel(num_threads=n_threads):
         z = &logits[threadid(), 0]
         for task in prange(n_splits * hidden.shape[0], schedule="dynamic", chunksize=1):
@@ -101,13 +113,14 @@ def exact_topk(
                 for c in range(rows):
                     for i in range(block):
                         z[c * block + i] = bias[low + c]
-                leaf.gemm(rows, block, width, &weights[low, 0], width, 1, &hidden[b, 0, 0], block,
-                          z, block)
+                if width > 0:
+                    leaf.gemm(rows, block, width, &weights[low, 0], width, 1, &hidden[b, 0, 0],
+                              block, z, block)
                 for c in range(rows):
                     for i in range(block):
-                        if z[c * block + i] > heap[i * k]:
-                            _replace_worst(heap + i * k, heap_ids + i * k, k, z[c * block + i],
-                                           <int32_t>(low + c))
+                        if not z[c * block + i] < heap[i * k]:
+                            _offer(heap + i * k, heap_ids + i * k, k, z[c * block + i],
+                                   <int32_t>(low + c))
                 low = high
 
 
@@ -130,14 +143,16 @@ def candidate_topk(
     cdef int32_t c
     cdef float z
     cdef const leaf_t* leaf = active_leaf()
+    if k == 0:
+        return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(n_candidates[i]):
             c = candidates[i, p]
             z = bias[c]
-            leaf.gemm(1, 1, width, &weights[c, 0], width, 1, &hidden[i, 0], 1, &z, 1)
-            if _worse(scores[i, 0], ids[i, 0], z, c):
-                _replace_worst(&scores[i, 0], &ids[i, 0], k, z, c)
+            if width > 0:
+                leaf.gemm(1, 1, width, &weights[c, 0], width, 1, &hidden[i, 0], 1, &z, 1)
+            _offer(&scores[i, 0], &ids[i, 0], k, z, c)
         _sort_heap(&scores[i, 0], &ids[i, 0], k)
 
 

@@ -9,7 +9,7 @@
 static inline VF LEAF(v_exp)(VF x) {
     /* Cephes expf: x = n ln 2 + r, polynomial in r, times 2**n; within 2 ulp, no denormals. */
     const VF magic = v_set1(12582912.0f); /* 1.5 * 2**23: adding it rounds to an integer */
-    x = v_min(v_max(x, v_set1(-87.0f)), v_set1(88.0f));
+    x = v_min(v_set1(88.0f), v_max(v_set1(-87.0f), x)); /* NaN, as second operand, stays NaN */
     VF t = v_fma(x, v_set1(1.44269504088896341f), magic);
     VF n = v_sub(t, magic);
     VF r = v_fma(n, v_set1(-0.693359375f), x);
@@ -64,7 +64,7 @@ static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
     return sum_tree(lanes);
 }
 
-/* max(x[0], ..., x[n-1]), -inf for n = 0. */
+/* max(x[0], ..., x[n-1]), -inf for n = 0; NaN may get lost. */
 static float LEAF(maximum)(ptrdiff_t n, const float *x) {
     float lanes[VW], best = -INFINITY;
     ptrdiff_t i = 0;
@@ -105,7 +105,7 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
         VF x = left == VW ? v_load(z + i) : v_load_n(z + i, left);
         VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
         VF s = v_div(v_where_nonneg(x, one, e), v_add(one, e));
-        v_store(loss, v_add(v_max(x, zero), LEAF(v_log1p_unit)(e)));
+        v_store(loss, v_add(v_max(zero, x), LEAF(v_log1p_unit)(e)));
         if (left == VW) v_store(z + i, s);
         else v_store_n(z + i, s, left);
         double *lane = lanes + i % SUM_LANES;
@@ -117,7 +117,7 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
     return sum_tree_double(lanes);
 }
 
-/* One optimizer step on n weights (see optimizer.h for the meaning of the arguments). */
+/* One optimizer step on n weights (see leaf_types.h for the meaning of the arguments). */
 static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
     if (o->solver == SOLVER_ADAM) {
         *m = v_fma(v_set1(o->beta_1), v_sub(*m, g), g);

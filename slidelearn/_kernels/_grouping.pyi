@@ -1,0 +1,13 @@
+from numpy import int32, int64
+from numpy.typing import NDArray
+
+def group_by_column(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    rows: NDArray[int64],
+    slot: NDArray[int32],
+    columns: NDArray[int32],
+    starts: NDArray[int64],
+    samples: NDArray[int32],
+    positions: NDArray[int64],
+) -> int: ...

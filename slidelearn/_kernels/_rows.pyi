@@ -1,0 +1,56 @@
+from numpy import float32, int32, int64
+from numpy.typing import NDArray
+
+from ._simd import Optimizer
+
+def combine_rows(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    data: NDArray[float32],
+    rows: NDArray[int64],
+    weights: NDArray[float32],
+    start: NDArray[float32],
+    out: NDArray[float32],
+    n_threads: int,
+) -> None: ...
+def add_rows(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    data: NDArray[float32],
+    weights: NDArray[float32],
+    out: NDArray[float32],
+    n_threads: int,
+) -> None: ...
+def pair_logits(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    hidden: NDArray[float32],
+    weights: NDArray[float32],
+    bias: NDArray[float32],
+    out: NDArray[float32],
+    n_threads: int,
+) -> None: ...
+def update_rows(
+    columns: NDArray[int32],
+    starts: NDArray[int64],
+    samples: NDArray[int32],
+    positions: NDArray[int64],
+    data: NDArray[float32],
+    vectors: NDArray[float32],
+    optimizer: Optimizer,
+    weights: NDArray[float32],
+    m: NDArray[float32],
+    v: NDArray[float32],
+    gradient: NDArray[float32],
+    n_threads: int,
+) -> None: ...
+def update_entries(
+    columns: NDArray[int32],
+    starts: NDArray[int64],
+    positions: NDArray[int64],
+    data: NDArray[float32],
+    optimizer: Optimizer,
+    bias: NDArray[float32],
+    m: NDArray[float32],
+    v: NDArray[float32],
+) -> None: ...

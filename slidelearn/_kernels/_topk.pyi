@@ -1,0 +1,28 @@
+from numpy import float32, int32
+from numpy.typing import NDArray
+
+CLASS_BLOCK: int
+
+def exact_topk(
+    hidden: NDArray[float32],
+    weights: NDArray[float32],
+    bias: NDArray[float32],
+    first: int,
+    last: int,
+    n_splits: int,
+    logits: NDArray[float32],
+    scores: NDArray[float32],
+    ids: NDArray[int32],
+    n_threads: int,
+) -> None: ...
+def candidate_topk(
+    hidden: NDArray[float32],
+    weights: NDArray[float32],
+    bias: NDArray[float32],
+    candidates: NDArray[int32],
+    n_candidates: NDArray[int32],
+    scores: NDArray[float32],
+    ids: NDArray[int32],
+    n_threads: int,
+) -> None: ...
+def sort_topk(scores: NDArray[float32], ids: NDArray[int32], n_threads: int) -> None: ...

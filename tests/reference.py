@@ -1,0 +1,215 @@
+"""Plain oracles of the training and prediction kernels: numpy, float64, one row at a time.
+
+Results are exact where a kernel copies, counts, sorts or draws; otherwise they are what the kernel
+approximates in float32. The random numbers are those of `reference_lsh`.
+"""
+
+import numpy as np
+
+from tests.reference_lsh import rng_below, rng_bits, rng_stream
+
+# Leaf functions
+
+
+def log1p_exp(z):
+    with np.errstate(invalid="ignore"):
+        return np.logaddexp(0, np.asarray(z, np.float64))
+
+
+def sigmoid(z):
+    return np.exp(-np.logaddexp(0, -np.asarray(z, np.float64)))
+
+
+class Optimizer:
+    """A step of sgd, adagrad or adam as their papers have it, in float64.
+
+    `step` changes `w`, `m` and `v` in place; adagrad's sum of squares is `m`.
+    """
+
+    def __init__(self, solver, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+        self.solver = solver
+        self.rate = learning_rate
+        self.t = t
+        self.betas = beta_1, beta_2
+        self.epsilon = epsilon
+
+    def step(self, g, w, m, v):
+        g = np.asarray(g, np.float64)
+        if self.solver == "sgd":
+            w -= self.rate * g
+        elif self.solver == "adagrad":
+            m += g**2
+            w -= self.rate * g / (np.sqrt(m) + self.epsilon)
+        else:
+            beta_1, beta_2 = self.betas
+            m[...] = beta_1 * m + (1 - beta_1) * g
+            v[...] = beta_2 * v + (1 - beta_2) * g**2
+            mean, square = m / (1 - beta_1**self.t), v / (1 - beta_2**self.t)
+            w -= self.rate * mean / (np.sqrt(square) + self.epsilon)
+
+
+# Grouping
+
+
+def group_by_column(indptr, indices, rows):
+    """Columns in order of first occurrence; of each, [(place in rows, place in indices), ...]."""
+    groups = {}
+    for b, row in enumerate(rows):
+        for p in range(indptr[row], indptr[row + 1]):
+            groups.setdefault(int(indices[p]), []).append((b, p))
+    return groups
+
+
+# Sparse and dense products
+
+
+def combine_rows(indptr, indices, data, rows, weights, start):
+    out = np.tile(np.asarray(start, np.float64), (len(rows), 1))
+    for i, row in enumerate(rows):
+        for p in range(indptr[row], indptr[row + 1]):
+            out[i] += np.float64(data[p]) * weights[indices[p]].astype(np.float64)
+    return out
+
+
+def pair_logits(indptr, indices, hidden, weights, bias):
+    sample = np.repeat(np.arange(len(hidden)), np.diff(indptr))
+    products = hidden[sample].astype(np.float64) * weights[indices]
+    return products.sum(axis=1) + bias[indices]
+
+
+def dropout_mask(key, n, width, dropout):
+    """True where an activation stays."""
+    threshold = int(dropout * 65536 + 0.5)
+    keep = np.empty((n, width), bool)
+    for i in range(n):
+        stream = rng_stream(key, i)
+        for j in range(width):
+            keep[i, j] = (rng_bits(stream, j // 4) >> 16 * (j % 4) & 0xFFFF) >= threshold
+    return keep
+
+
+def relu_dropout(hidden, key, dropout):
+    keep = dropout_mask(key, *hidden.shape, dropout)
+    return np.where(keep, np.maximum(hidden, 0), 0) / (1 - dropout)
+
+
+def chain(start, a, b):
+    """One rounded product and one rounded sum after the other: a logit at the scalar level."""
+    z = np.float32(start)
+    for x, y in zip(a, b, strict=True):
+        z = np.float32(x * y) + z
+    return z
+
+
+# Losses: (summed loss, gradient) of one sample over its active set
+
+
+def sigmoid_loss(logits, is_label, weight):
+    loss = weight * (log1p_exp(logits).sum() - logits[is_label].sum())
+    return loss, weight * (sigmoid(logits) - is_label)
+
+
+def softmax_loss(logits, is_label, weight):
+    n_labels = is_label.sum()
+    if n_labels == 0:
+        return 0.0, np.zeros(len(logits))
+    total = np.logaddexp.reduce(logits)
+    target = is_label / n_labels
+    return weight * (total - target @ logits), weight * (np.exp(logits - total) - target)
+
+
+LOSSES = {"sigmoid": sigmoid_loss, "softmax": softmax_loss}
+
+
+# Sampling
+
+
+def collect_labels(indptr, labels, rows):
+    return list(dict.fromkeys(
+        int(c) for row in rows for c in labels[indptr[row]:indptr[row + 1]]
+    ))
+
+
+def fill(found, taken, n, stream, n_classes):
+    """Append uniform draws to `found`, none of them in it or in `taken`, until it has n."""
+    found, counter = list(found), 0
+    while len(found) < n:
+        c = rng_below(rng_bits(stream, counter), n_classes)
+        counter += 1
+        if c not in found and c not in taken:
+            found.append(c)
+    return found
+
+
+def draw_shared(found, key, n_random, n_classes):
+    return fill(found, (), len(found) + n_random, key, n_classes)
+
+
+def own_active_set(labels, shared, candidates, key, i, floor, n_classes):
+    """The own part of the active set of sample i."""
+    own = list(dict.fromkeys(int(c) for c in [*labels, *candidates] if c not in shared))
+    return fill(own, shared, floor, rng_stream(key, i), n_classes)
+
+
+# Top k
+
+
+def topk(scores, k):
+    """Places of the k best of each row, best first, the first of equals; NaN is worst."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+# The whole network
+
+
+class Network:
+    """Layers as `slidelearn._network` has them, in float64."""
+
+    def __init__(self, network):
+        self.weights = [layer.weights.astype(np.float64) for layer in network.layers]
+        self.bias = [layer.bias.astype(np.float64) for layer in network.layers]
+
+    @property
+    def parameters(self):
+        return [*self.weights, *self.bias]
+
+    def forward(self, X, masks, dropout):
+        """Activations of the input and of every hidden layer; of X, (n, n_features), dense."""
+        activations = [np.asarray(X, np.float64)]
+        for weights, bias, keep in zip(self.weights[:-1], self.bias[:-1], masks, strict=True):
+            hidden = np.maximum(activations[-1] @ weights + bias, 0)
+            activations.append(np.where(keep, hidden, 0) / (1 - dropout))
+        return activations
+
+    def loss(self, kind, X, labels, weight, active, masks, dropout, shift=0.0):
+        """Mean over the batch.
+
+        Parameters
+        ----------
+        labels, active : lists of the classes of each sample; labels lie in the active set
+        shift : subtracted from the logits of all classes, (n_classes,) or a scalar
+        """
+        hidden = self.forward(X, masks, dropout)[-1]
+        logits = hidden @ self.weights[-1].T + self.bias[-1] - shift
+        total = 0.0
+        for z, mine, some, factor in zip(logits, labels, active, weight, strict=True):
+            total += LOSSES[kind](z[some], np.isin(some, mine), factor)[0]
+        return total / len(X)
+
+    def gradients(self, kind, X, labels, weight, active, masks, dropout, shift=0.0):
+        """Derivatives of `loss` by all `parameters`, by back-propagation."""
+        activations = self.forward(X, masks, dropout)
+        logits = activations[-1] @ self.weights[-1].T + self.bias[-1] - shift
+        delta = np.zeros_like(logits)
+        for i, (mine, some) in enumerate(zip(labels, active, strict=True)):
+            delta[i, some] = LOSSES[kind](logits[i, some], np.isin(some, mine), weight[i])[1]
+        delta /= len(X)
+        by_weights, by_bias = [delta.T @ activations[-1]], [delta.sum(axis=0)]
+        delta = delta @ self.weights[-1]
+        for depth in range(len(self.weights) - 2, -1, -1):
+            delta = np.where(activations[depth + 1] > 0, delta, 0) / (1 - dropout)
+            by_weights.insert(0, activations[depth].T @ delta)
+            by_bias.insert(0, delta.sum(axis=0))
+            delta = delta @ self.weights[depth].T
+        return [*by_weights, *by_bias]

@@ -9,8 +9,10 @@ from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -752,6 +754,31 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         log_proba : ndarray of shape (n_samples, n_classes), float64
         """
         return self._log_proba(self._all_scores(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy: the share of samples whose label, or whole label set, is predicted.
+
+        For very many labels hardly ever what one wants to know: see `slidelearn.metrics`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape \
+                (n_samples, n_classes)
+            True labels, in the form of the y of `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        if issparse(y) and issparse(predicted) and y.shape[1] == 1:
+            # scikit-learn takes one column for labels, but can't read them from a sparse matrix.
+            y, predicted = y.toarray().ravel(), predicted.toarray().ravel()
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def _log_proba(self, scores):
         if self._target_kind != "labels":

@@ -83,17 +83,21 @@ def _to_array(y) -> np.ndarray:
 
 
 def _encode_labels(y, classes) -> Targets:
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
     if y.dtype.kind == "f":
         _check_all_finite(y)
-    check_classification_targets(y)
-    y = column_or_1d(y, warn=True)
-    if len(y) == 0:
-        raise ValueError("y has no samples.")
     try:
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
         found, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise TypeError("y mixes types that can't be ordered (or has missing labels): "
-                        f"{error}.") from error
+        kinds = [type(label) for label in y.ravel()]
+        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), 0)
+        raise TypeError(f"y mixes types that can't be ordered: y[0] is {y.flat[0]!r}, y[{place}] "
+                        f"is {y.flat[place]!r}.") from error
+    if len(y) == 0:
+        raise ValueError("y has no samples.")
     if classes is not None:
         classes = np.asarray(classes)
         if (found.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):

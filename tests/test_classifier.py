@@ -554,8 +554,8 @@ def test_scores_of_labels_agree(multiclass, loss):
 
 
 def test_predict_topk_by_hashing(fitted, extreme):
-    X, Y = extreme[0][2500:], extreme[1][2500:]
-    exact, scores = fitted.predict_topk(X, k=5)
+    X, _Y = extreme[0][2500:], extreme[1][2500:]
+    exact, _scores = fitted.predict_topk(X, k=5)
     everything = fitted.set_params(n_candidates=400, bucket_size=400, hash_length=1)
     try:
         labels, found = everything.predict_topk(X, k=5, method="lsh")

@@ -221,7 +221,8 @@ BAD_LABELS = {
     "continuous": (lambda: np.linspace(0, 1, 12), "Unknown label type: continuous"),
     "mixed": (lambda: np.array(["a", 1] * 6, object), r"y mixes types.*y\[1\] is 1"),
     "missing": (lambda: np.array(["a", None] * 6, object), r"y mixes types.*y\[1\] is None"),
-    "missing string": (lambda: pd.Series(["a", None] * 6), r"y mixes types.*y\[0\] is 'a', y\[1\] is (nan|None)"),
+    "missing string": (lambda: pd.Series(["a", None] * 6),
+                       r"y mixes types.*y\[0\] is 'a', y\[1\] is (nan|None)"),
     "missing Int64": (lambda: pd.Series([1, None] * 6, dtype="Int64"),
                       r"(?s)y contains NaN.*y\[1\]"),
     "objects": (lambda: np.array([object()] * 12), "Unknown label type"),
@@ -253,7 +254,7 @@ def test_indicators_of_another_width(data):
     for warm in (False, True):
         model = small(warm_start=warm).fit(X, Y)
         before = snapshot(model)
-        with pytest.raises(ValueError, match="indicator with 3 columns.*got 4 classes"):
+        with pytest.raises(ValueError, match=r"indicator with 3 columns.*got 4 classes"):
             (model.fit if warm else model.partial_fit)(X, Y[:, :3])
         with pytest.raises(ValueError, match="must be of the kind that the model was fitted with"):
             (model.fit if warm else model.partial_fit)(X, np.arange(12) % 4)
@@ -372,17 +373,18 @@ def test_bad_parameters(name, value, data):
 @pytest.mark.parametrize("name", ["wta", "dwta", "minhash"])
 def test_hash_length_of_other_families(name, data):
     small(hash_function=name, hash_length=21, sampling="topk").fit(*data)
-    with pytest.raises(ValueError, match="hash_length=22 .* at most 21"):
+    with pytest.raises(ValueError, match=r"hash_length=22 .* at most 21"):
         small(hash_function=name, hash_length=22).fit(*data)
 
 
 def test_good_extremes(data):
     X, Y = data
-    for setting in ({"batch_size": 10**12}, {"n_random": 10**12}, {"n_random": 0}, {"n_jobs": 10**9},
-                    {"n_jobs": -(10**9)}, {"n_candidates": 2**31 - 1}, {"bucket_size": 2**31 - 1},
+    for setting in ({"batch_size": 10**12}, {"n_random": 10**12}, {"n_random": 0},
+                    {"n_jobs": 10**9}, {"n_jobs": -(10**9)}, {"n_candidates": 2**31 - 1}, {"bucket_size": 2**31 - 1},
                     {"min_collisions": 2**31 - 1, "sampling": "threshold"},
                     {"rebuild_growth": 1e300, "sampling": "topk"}, {"hash_length": 63},
-                    {"rebuild_interval": 10**30, "sampling": "topk"}, {"beta_1": 0.0, "beta_2": 0.0},
+                    {"rebuild_interval": 10**30, "sampling": "topk"},
+                    {"beta_1": 0.0, "beta_2": 0.0},
                     {"dropout": 1 - 1e-6}, {"epsilon": 1e-37}, {"hidden_layer_sizes": 1},
                     {"learning_rate_init": 1e-30}):
         model = small(**setting).fit(X, Y)
@@ -419,7 +421,7 @@ def test_divergence(setting, extreme):
     X, Y = extreme[0][:300], extreme[1][:300]
     fresh = small(**setting)
     before = snapshot(fresh)
-    with pytest.raises(ValueError, match="diverged.*learning_rate_init"):
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate_init"):
         fresh.fit(X, Y)
     assert_same_state(snapshot(fresh), before)
     model = small(warm_start=True).fit(X, Y)
@@ -427,7 +429,7 @@ def test_divergence(setting, extreme):
     before = snapshot(model)
     for method, warm_start in (("fit", False), ("fit", True), ("partial_fit", False)):
         model.set_params(warm_start=warm_start, **setting)
-        with pytest.raises(ValueError, match="diverged.*learning_rate_init"):
+        with pytest.raises(ValueError, match=r"diverged.*learning_rate_init"):
             for _ in range(5):
                 getattr(model, method)(X, Y)
                 assert all(np.isfinite(array).all() for array in model.coefs_)

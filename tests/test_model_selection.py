@@ -162,7 +162,7 @@ def test_metadata_routing(extreme):
         pipeline.fit(X, Y, sample_weight=weight)
         assert_same_model(pipeline[-1], expected)
         pipeline.score(X, Y, sample_weight=weight)
-        search = GridSearchCV(pipeline, {"slideclassifier__max_iter": [1, 2]}, cv=2,
+        search = GridSearchCV(model, {"max_iter": [1, 2]}, cv=2,
                               error_score="raise").fit(X, Y, sample_weight=np.ones(200))
         assert search.best_score_ >= 0
         scorer = make_scorer(accuracy_score).set_score_request(sample_weight=True)

@@ -75,9 +75,9 @@ def test_memory_mapped(extreme, tmp_path, warm_start):
             found.partial_fit(X, Y)
             continue
         kept = pickle.dumps(found)
-        with pytest.raises(ValueError, match="read-only.*mmap_mode"):
+        with pytest.raises(ValueError, match=r"read-only.*mmap_mode"):
             found.partial_fit(X, Y)
-        with pytest.raises(ValueError, match="read-only.*mmap_mode"):
+        with pytest.raises(ValueError, match=r"read-only.*mmap_mode"):
             found.set_params(warm_start=True).fit(X, Y)
         assert pickle.dumps(found.set_params(warm_start=warm_start)) == kept
         assert_same_predictions(found, model, X)

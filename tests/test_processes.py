@@ -22,7 +22,7 @@ PATIENCE = 2.0  # seconds for an answer to Ctrl-C: four times what is promised, 
 # ---- Ctrl-C at a certain place -----------------------------------------------------------------
 
 def interrupting(monkeypatch, owner, name, after):
-    """Let the function raise KeyboardInterrupt when it returns, after as many good calls."""
+    """Let a function raise KeyboardInterrupt after its work, at call number `after`."""
     original, calls = getattr(owner, name), []
 
     def interrupted(*args, **kwargs):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import contextmanager
 from functools import partial
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Integral
 
 import numpy as np
 from scipy.sparse import issparse
@@ -18,17 +17,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _calibration, _labels, _prediction, _state
 from ._active import SamplingPlan
-from ._compat import Interval, StrOptions
 from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
 from ._network import Network, initialise
+from ._parameters import CONSTRAINTS, check_parameters
 from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
-from ._validation import CSR, MAX_INDEX, check_weights, check_X
+from ._validation import CSR, check_weights, check_X
 
 MAX_DENSE_SCORES = 2**28  # entries of a dense result: 2 GiB of float64
-MAX_DECAY = 1 - 2**-24  # what float32 can tell from 1
-MIN_EPSILON = float(np.finfo(np.float32).tiny)
-MAX_HASH_LENGTH = {"simhash": 63, "wta": 21, "dwta": 21, "minhash": 21}  # keys of 63 bits
 MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of prediction
 
 
@@ -238,43 +234,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     (2, 3)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions({"auto", "sigmoid", "softmax"})],
-        "solver": [StrOptions({"adam", "adagrad", "sgd"})],
-        "learning_rate": [StrOptions({"linear", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "beta_1": [Interval(Real, 0, MAX_DECAY, closed="both")],
-        "beta_2": [Interval(Real, 0, MAX_DECAY, closed="both")],
-        "epsilon": [Interval(Real, MIN_EPSILON, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "sampling": [StrOptions({"random", "vanilla", "topk", "threshold", "all"})],
-        "n_random": [Interval(Integral, 0, None, closed="left")],
-        "share_random": ["boolean"],
-        "n_candidates": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "min_collisions": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "hash_function": [StrOptions({"simhash", "wta", "dwta", "minhash"})],
-        "hash_length": [None, Interval(Integral, 1, 63, closed="both")],
-        "n_tables": [Interval(Integral, 1, 2**15, closed="both")],
-        "bucket_size": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "insertion": [StrOptions({"fifo", "reservoir"})],
-        "center": ["boolean"],
-        "rebuild_interval": [Interval(Integral, 1, None, closed="left")],
-        "rebuild_growth": [Interval(Real, 1, None, closed="left")],
-        "redraw_every": [Interval(Integral, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "calibrate": ["boolean"],
-        "shuffle": ["boolean"],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints = CONSTRAINTS
     _optimizer_state: list[list[np.ndarray]]  # of each layer, see _state.optimizer_state
 
     def __init__(
@@ -417,7 +377,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X, y, sample_weight, classes, *, resume, one_epoch):
-        self._check_parameters()
+        widths = check_parameters(self)
         n_threads = effective_n_threads(self.n_jobs)
         X = check_X(self, X, reset=not resume)
         targets = self._encode(y, X.n_rows, classes, resume, one_epoch)
@@ -427,7 +387,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         rows, held_out = self._split(weight, targets, one_epoch)
         self._count_labels(targets, weight)
         recipe = self._recipe(len(rows), one_epoch)
-        network = self._resumed_network() if resume else self._new_network(X, recipe)
+        network = (self._resumed_network(widths) if resume
+                   else self._new_network(X, recipe, widths))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
 
         max_iter = 1 if one_epoch else self.max_iter
@@ -455,13 +416,6 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                           stacklevel=3)
             finish(_calibration.MAX_PAIRS_INTERRUPTED)
         self._record(trainer, losses, stopping)
-
-    def _check_parameters(self):
-        self._validate_params()
-        longest = MAX_HASH_LENGTH[self.hash_function]
-        if self.hash_length is not None and self.hash_length > longest:
-            raise ValueError(f"hash_length={self.hash_length} makes keys of more than 63 bits: "
-                             f"{self.hash_function!r} allows at most {longest}.")
 
     def _encode(self, y, n_samples, classes, resume, one_epoch):
         known = self.classes_ if resume else classes
@@ -514,7 +468,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         elif self.calibrate and targets.multilabel:
             n = _calibration.n_held_out(len(rows), len(self.classes_))
         order = np.random.default_rng(self._seed).permutation(rows)
-        return np.sort(order[n:]), np.sort(order[:n])
+        return np.sort(order[n:]), order[:n]
 
     def _count_labels(self, targets, weight):
         """Label frequencies, for initial biases and inclusion probabilities."""
@@ -544,22 +498,21 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             self.rebuild_interval, self.rebuild_growth, self.redraw_every,
         )
 
-    def _new_network(self, X, recipe):
+    def _new_network(self, X, recipe, widths):
         counts, n = self._label_counts, self._n_seen
         if recipe.loss == "sigmoid":
             prior = (counts + 0.5) / (n + 1)
             bias = np.log(prior) - np.log1p(-prior)
         else:
             bias = np.log((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))
-        widths = _check_widths(self.hidden_layer_sizes)
         network = initialise(X.shape[1], widths, bias, np.random.RandomState(self._seed % 2**32))
         for layer in network.layers:
             layer.reset_state(recipe.solver)
         return network
 
-    def _resumed_network(self):
+    def _resumed_network(self, widths):
         """A copy of the fitted parameters, to be trained further."""
-        network, widths = self._network(), _check_widths(self.hidden_layer_sizes)
+        network = self._network()
         fitted = [len(bias) for bias in self.intercepts_[:-1]]
         if widths != fitted:
             raise ValueError(f"hidden_layer_sizes is {widths}, but the model to be trained further "
@@ -586,8 +539,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
         self._activation_mean = _prediction.hidden_activations(
-            network, X, rows[:MEAN_ROWS], n_threads).mean(axis=0)
+            network, X, some, n_threads).mean(axis=0)
         if len(held_out) and targets.multilabel and self.calibrate:
             held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
             self.calibration_ = calibrate(network, X, targets.matrix, held_out, n_threads)
@@ -854,15 +808,6 @@ def _unchanged_on_error(estimator):
     except BaseException:
         estimator.__dict__ = before
         raise
-
-
-def _check_widths(hidden_layer_sizes) -> list[int]:
-    widths = np.atleast_1d(np.asarray(hidden_layer_sizes))
-    if widths.ndim != 1 or len(widths) == 0 or widths.dtype.kind not in "iu" or (
-            widths.min() < 1 or widths.max() > MAX_INDEX):
-        raise ValueError(f"hidden_layer_sizes must be a non-empty sequence of positive integers, "
-                         f"got {hidden_layer_sizes!r}.")
-    return [int(width) for width in widths]
 
 
 def _check_scores(scores, rows) -> None:

@@ -380,7 +380,8 @@ def test_hash_length_of_other_families(name, data):
 def test_good_extremes(data):
     X, Y = data
     for setting in ({"batch_size": 10**12}, {"n_random": 10**12}, {"n_random": 0},
-                    {"n_jobs": 10**9}, {"n_jobs": -(10**9)}, {"n_candidates": 2**31 - 1}, {"bucket_size": 2**31 - 1},
+                    {"n_jobs": 10**9}, {"n_jobs": -(10**9)}, {"n_candidates": 2**31 - 1},
+                    {"bucket_size": 2**31 - 1},
                     {"min_collisions": 2**31 - 1, "sampling": "threshold"},
                     {"rebuild_growth": 1e300, "sampling": "topk"}, {"hash_length": 63},
                     {"rebuild_interval": 10**30, "sampling": "topk"},

@@ -24,7 +24,7 @@ from slidelearn import SlideClassifier
 from slidelearn._training import Trainer
 from slidelearn.datasets import make_extreme_classification
 
-INDICATOR_FORMATS = ["csr", "csc", "coo"]
+INDICATOR_FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr"]
 OTHER_FORMATS = ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"]
 
 

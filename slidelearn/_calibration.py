@@ -44,7 +44,7 @@ def _count(scores) -> np.ndarray:
     place = np.ravel(scores) * np.float32(1 / BIN_WIDTH)
     place += np.float32(N_BINS / 2)
     np.fmin(np.fmax(place, 0, out=place), N_BINS - 1, out=place)  # NaN counts as the lowest
-    return np.bincount(place.astype(np.int32), minlength=N_BINS)
+    return np.bincount(place.astype(np.intp), minlength=N_BINS)
 
 
 def platt_scaling(histogram: ScoreHistogram) -> tuple[float, float]:

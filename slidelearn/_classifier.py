@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from functools import partial
+from numbers import Integral
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _calibration, _labels, _prediction
+from . import _calibration, _labels, _prediction, _state
 from ._active import SamplingPlan
-from ._compat import Interval, StrOptions, _fit_context
-from ._fitting import EarlyStopping, run_epochs
-from ._network import Layer, Network, initialise
+from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
+from ._network import Network, initialise
+from ._parameters import CONSTRAINTS, check_parameters
 from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
 from ._validation import CSR, check_weights, check_X
-from .metrics import ndcg_at_k
 
 MAX_DENSE_SCORES = 2**28  # entries of a dense result: 2 GiB of float64
 MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of prediction
@@ -59,8 +61,11 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     learning_rate_init : float, default=0.006
         Learning rate at the start.
 
-    beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay rates of Adam's moving averages, in [0, 1).
+    beta_1 : float, default=0.9
+        Decay rate of Adam's moving average of gradients, in [0, 1).
+
+    beta_2 : float, default=0.999
+        Decay rate of Adam's moving average of squared gradients, in [0, 1).
 
     epsilon : float, default=1e-8
         Added to the denominator of "adam" and "adagrad".
@@ -104,7 +109,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Family of hash functions, see `slidelearn._lsh`.
 
     hash_length : int or None, default=None
-        Codes that together index one table (K in [1]_); None is 9 for "simhash", else 6.
+        Codes that together index one table (K in [1]_), at most 63 for "simhash", else 21. None
+        is 9 for "simhash", else 6.
 
     n_tables : int, default=50
         Hash tables (L in [1]_).
@@ -150,7 +156,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Visit samples in a new random order each epoch.
 
     warm_start : bool, default=False
-        `fit` goes on from the parameters of the last call.
+        `fit` goes on from the parameters of the last call. The optimizer's memory is kept for
+        that, which with "adam" makes a model three times as big.
 
     random_state : int, RandomState instance or None, default=None
         Seeds initial weights, order, dropout and sampling. With an int, `fit` gives the same bits
@@ -177,13 +184,17 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     calibration_ : ndarray of shape (2,)
         Slope and intercept applied to the scores of a multi-label model.
 
+    out_activation_ : {"softmax", "logistic"}
+        How scores become probabilities: by the loss that the model was started with.
+
     n_features_in_ : int
+        Columns of X.
 
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only if X had string feature names.
 
     n_iter_ : int
-        Epochs done.
+        Epochs done, an interrupted one included.
 
     t_ : int
         Optimizer steps done.
@@ -192,12 +203,19 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Mean loss over the last epoch.
 
     loss_curve_ : list of float
-        Mean loss over each epoch.
+        Mean loss over each epoch (in an interrupted one: as far as it got).
 
     validation_scores_ : list of float or None
         nDCG@5 after each epoch if `early_stopping`.
 
     best_validation_score_ : float or None
+        The best of them.
+
+    Notes
+    -----
+    Ctrl-C ends training with a warning and leaves the model as far as it got, calibrated on a
+    few samples. A second one, while that is being done, raises KeyboardInterrupt and, as any
+    error does, leaves the estimator as it was before the call.
 
     References
     ----------
@@ -216,43 +234,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     (2, 3)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions({"auto", "sigmoid", "softmax"})],
-        "solver": [StrOptions({"adam", "adagrad", "sgd"})],
-        "learning_rate": [StrOptions({"linear", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "sampling": [StrOptions({"random", "vanilla", "topk", "threshold", "all"})],
-        "n_random": [Interval(Integral, 0, None, closed="left")],
-        "share_random": ["boolean"],
-        "n_candidates": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "min_collisions": [Interval(Integral, 1, None, closed="left")],
-        "hash_function": [StrOptions({"simhash", "wta", "dwta", "minhash"})],
-        "hash_length": [None, Interval(Integral, 1, 63, closed="both")],
-        "n_tables": [Interval(Integral, 1, 2**15, closed="both")],
-        "bucket_size": [Interval(Integral, 1, 2**31 - 1, closed="both")],
-        "insertion": [StrOptions({"fifo", "reservoir"})],
-        "center": ["boolean"],
-        "rebuild_interval": [Interval(Integral, 1, None, closed="left")],
-        "rebuild_growth": [Interval(Real, 1, None, closed="left")],
-        "redraw_every": [Interval(Integral, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "calibrate": ["boolean"],
-        "shuffle": ["boolean"],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints = CONSTRAINTS
+    _optimizer_state: list[list[np.ndarray]]  # of each layer, see _state.optimizer_state
 
     def __init__(
         self,
@@ -331,7 +314,6 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     # ---------------------------------------------------------------- fitting
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Train for `max_iter` epochs.
 
@@ -353,28 +335,32 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             Invalid parameters or input, or divergence. A model that was fitted before stays as it
-            was (after a divergence with `warm_start`: as the last good batch left it).
+            was. (Only the optimizer's memory is lost after a divergence with `warm_start`.)
         """
         with _unchanged_on_error(self):
-            self._fit(X, y, sample_weight, None, self.warm_start and hasattr(self, "coefs_"))
+            self._fit(X, y, sample_weight, None, one_epoch=False,
+                      resume=self.warm_start and hasattr(self, "coefs_"))
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on a part of the data, from where the last call stopped.
 
         Uses a constant learning rate and holds nothing out: scores are as calibrated as the last
-        `fit` left them, or not at all.
+        `fit` left them, or not at all. Each call copies the parameters once, so that the model
+        survives an error; very small parts are therefore slow.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            As for `fit`.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape \
                 (n_samples, n_classes)
+            As for `fit`.
         classes : array-like of shape (n_classes,), default=None
             All labels that will ever occur. Needed at the first call if y is labels; an indicator
             says it by its columns.
         sample_weight : array-like of shape (n_samples,), default=None
+            As for `fit`.
 
         Returns
         -------
@@ -387,49 +373,53 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             ``mmap_mode="r"``, whose parameters can't be written.
         """
         with _unchanged_on_error(self):
-            self._fit(X, y, sample_weight, classes, hasattr(self, "coefs_"), partial=True)
+            self._fit(X, y, sample_weight, classes, one_epoch=True, resume=hasattr(self, "coefs_"))
         return self
 
-    def _fit(self, X, y, sample_weight, classes, resume, partial=False):
+    def _fit(self, X, y, sample_weight, classes, *, resume, one_epoch):
+        widths = check_parameters(self)
         n_threads = effective_n_threads(self.n_jobs)
         X = check_X(self, X, reset=not resume)
-        targets = self._encode(y, X.n_rows, classes, resume, partial)
-        weight = check_weights(sample_weight, X)
+        targets = self._encode(y, X.n_rows, classes, resume, one_epoch)
+        weight = check_weights(sample_weight, X.n_rows)
         if not resume:
             self._start(targets)
-        rows = np.flatnonzero(weight > 0)
-        rows, held_out = (rows, rows[:0]) if partial else self._hold_out(rows, targets)
+        rows, held_out = self._split(weight, targets, one_epoch)
         self._count_labels(targets, weight)
-        recipe = self._recipe(targets, len(rows), partial)
-        network = self._resume_network() if resume else self._new_network(X, recipe)
-        max_iter = 1 if partial else self.max_iter
-        trainer = Trainer(
-            network, X, targets.matrix, weight,
-            log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
-                          recipe.batch_size),
-            recipe, n_steps=max_iter * -(-len(rows) // recipe.batch_size), steps_before=self.t_,
-            key=(self._seed + self.t_) % 2**64, n_threads=n_threads,
-        )
-        stopping = None
-        if self.early_stopping and len(held_out):
-            stopping = EarlyStopping(
-                lambda: _ndcg(network, X, targets, held_out, n_threads), network, self.tol,
-                self.n_iter_no_change,
-            )
-        try:
-            losses = run_epochs(trainer, rows, max_iter, self.verbose, stopping)
-        finally:
-            self.t_ += trainer.step
-        _check_finite(network)
-        self._store(network, losses, stopping, keep_state=partial or self.warm_start)
-        self._activation_mean = _prediction.hidden_activations(
-            network, X, rows[:MEAN_ROWS], n_threads).mean(axis=0)
-        if len(held_out) and targets.multilabel and self.calibrate:
-            self.calibration_ = _calibrate(network, X, targets.matrix, held_out, n_threads)
+        recipe = self._recipe(len(rows), one_epoch)
+        network = (self._resumed_network(widths) if resume
+                   else self._new_network(X, recipe, widths))
+        self._adopt(network, keep_state=one_epoch or self.warm_start)
 
-    def _encode(self, y, n_samples, classes, resume, partial):
+        max_iter = 1 if one_epoch else self.max_iter
+        stopping = None
+        if self.early_stopping and not one_epoch:
+            stopping = EarlyStopping(
+                lambda: validation_score(network, X, targets.matrix, held_out, n_threads),
+                network, self.tol, self.n_iter_no_change,
+            )
+        trainer: Trainer | None = None
+        losses: list[float] = []
+        finish = partial(self._finish, network, stopping, X, targets, rows, held_out, n_threads)
+        try:
+            trainer = Trainer(
+                network, X, targets.matrix, weight,
+                log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
+                              recipe.batch_size),
+                recipe, n_steps=max_iter * -(-len(rows) // recipe.batch_size),
+                steps_before=self.t_, key=(self._seed + self.t_) % 2**64, n_threads=n_threads,
+            )
+            run_epochs(trainer, rows, max_iter, self.verbose, stopping, losses)
+            finish(_calibration.MAX_PAIRS)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user: the model is as far as it got.",
+                          stacklevel=3)
+            finish(_calibration.MAX_PAIRS_INTERRUPTED)
+        self._record(trainer, losses, stopping)
+
+    def _encode(self, y, n_samples, classes, resume, one_epoch):
         known = self.classes_ if resume else classes
-        if partial and classes is not None:
+        if one_epoch and classes is not None:
             classes = np.asarray(classes)
             if classes.ndim != 1 or len(classes) == 0:
                 raise ValueError("classes must be a non-empty 1-D array of labels.")
@@ -438,7 +428,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError("`classes` is not the same as in the first call of partial_fit.")
             known = classes
         targets = _labels.encode(y, n_samples, known)
-        if partial and not resume and classes is None and not targets.multilabel:
+        if one_epoch and not resume and classes is None and not targets.multilabel:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if resume and targets.multilabel != (self._target_kind != "labels"):
             raise ValueError("y must be of the kind that the model was fitted with: "
@@ -451,17 +441,23 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self._seed = int(rng.randint(0, 2**31 - 1)) << 32 | int(rng.randint(0, 2**31 - 1))
         self.classes_ = targets.classes
         self._target_kind = targets.kind
+        loss = self.loss
+        if loss == "auto":
+            loss = "sigmoid" if targets.multilabel else "softmax"
+        self.out_activation_ = "logistic" if loss == "sigmoid" else "softmax"
         self._label_counts = np.zeros(len(targets.classes))
         self._n_seen = 0.0
         self.calibration_ = np.array(_calibration.IDENTITY)
         self.n_iter_ = self.t_ = 0
+        self.loss_ = float("nan")
         self.loss_curve_ = []
         self.validation_scores_ = self.best_validation_score_ = None
-        self._optimizer_state = []
 
-    def _hold_out(self, rows, targets):
-        """Split off the samples for early stopping and calibration."""
-        n = 0
+    def _split(self, weight, targets, one_epoch):
+        """Rows to train on, and rows held out for early stopping and calibration."""
+        rows, n = np.flatnonzero(weight > 0), 0
+        if one_epoch:
+            return rows, rows[:0]
         if self.early_stopping:
             n = int(np.ceil(self.validation_fraction * len(rows)))
             if n >= len(rows):
@@ -471,41 +467,38 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 )
         elif self.calibrate and targets.multilabel:
             n = _calibration.n_held_out(len(rows), len(self.classes_))
-        order = np.random.default_rng([self._seed, self.t_]).permutation(rows)
-        return np.sort(order[n:]), np.sort(order[:n])
+        order = np.random.default_rng(self._seed).permutation(rows)
+        return np.sort(order[n:]), order[:n]
 
     def _count_labels(self, targets, weight):
+        """Label frequencies, for initial biases and inclusion probabilities."""
         matrix = targets.matrix
         repeated = np.repeat(weight, np.diff(matrix.indptr))
         self._label_counts = self._label_counts + np.bincount(
             matrix.indices, repeated, minlength=len(self.classes_))
-        self._n_seen = self._n_seen + matrix.n_rows
+        self._n_seen = self._n_seen + float(weight.sum(dtype=np.float64))
 
-    def _recipe(self, targets, n_samples, partial):
-        loss = self._effective_loss
+    def _recipe(self, n_samples, one_epoch):
         size = self.batch_size
         if size == "auto":
             size = int(np.clip(2 ** int(np.log2(max(1, n_samples // 150))), 16, 128))
-        plan = SamplingPlan(
-            self.sampling, min(self.n_random, len(self.classes_)), self.share_random,
-            min(self.n_candidates, len(self.classes_)), self.min_collisions, self.hash_function,
+        return Recipe(
+            "sigmoid" if self.out_activation_ == "logistic" else "softmax", self.solver,
+            "constant" if one_epoch else self.learning_rate,
+            self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon,
+            min(size, n_samples), self.dropout, self.shuffle, self._sampling_plan(),
+        )
+
+    def _sampling_plan(self):
+        n_classes = len(self.classes_)
+        return SamplingPlan(
+            self.sampling, min(self.n_random, n_classes), self.share_random,
+            min(self.n_candidates, n_classes), self.min_collisions, self.hash_function,
             self.hash_length, self.n_tables, self.bucket_size, self.insertion, self.center,
             self.rebuild_interval, self.rebuild_growth, self.redraw_every,
         )
-        return Recipe(
-            loss, self.solver, "constant" if partial else self.learning_rate,
-            self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon,
-            min(size, n_samples), self.dropout, self.shuffle, plan,
-        )
 
-    @property
-    def _effective_loss(self):
-        if self.loss != "auto":
-            return self.loss
-        return "softmax" if self._target_kind == "labels" else "sigmoid"
-
-    def _new_network(self, X, recipe):
-        widths = _check_widths(self.hidden_layer_sizes)
+    def _new_network(self, X, recipe, widths):
         counts, n = self._label_counts, self._n_seen
         if recipe.loss == "sigmoid":
             prior = (counts + 0.5) / (n + 1)
@@ -517,38 +510,51 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             layer.reset_state(recipe.solver)
         return network
 
-    def _resume_network(self):
-        """The fitted parameters, to be trained further in place."""
+    def _resumed_network(self, widths):
+        """A copy of the fitted parameters, to be trained further."""
         network = self._network()
-        if not all(layer.weights.flags.writeable and layer.bias.flags.writeable
-                   for layer in network.layers):
+        fitted = [len(bias) for bias in self.intercepts_[:-1]]
+        if widths != fitted:
+            raise ValueError(f"hidden_layer_sizes is {widths}, but the model to be trained further "
+                             f"has {fitted}.")
+        if _state.read_only(network, self._optimizer_state):
             raise ValueError("The parameters of this model are read-only (loaded with "
                              "mmap_mode='r'?), so it can't be trained further. Load it without "
                              "mmap_mode, or with mmap_mode='c'.")
-        fits = len(self._optimizer_state) == len(network.layers)
-        for i, layer in enumerate(network.layers):
-            layer.reset_state(self.solver)
-            state = (layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v)
-            saved = self._optimizer_state[i] if fits else None
-            if saved is not None and all(a.shape == b.shape for a, b in
-                                         zip(saved, state, strict=True)):
-                layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v = saved
-        return network
+        return _state.resumed(network, self.solver, self._optimizer_state)
 
-    def _store(self, network, losses, stopping, keep_state):
+    def _adopt(self, network, keep_state):
+        """Make `network` this model's, before training: whatever happens then, there is a model."""
+        if hasattr(self, "_optimizer_state"):
+            self._optimizer_state.clear()  # it belongs to the network now, or to none
         layers = network.layers
         self.coefs_ = [layer.weights for layer in layers[:-1]] + [layers[-1].weights.T]
         self.intercepts_ = [layer.bias for layer in layers]
-        self._optimizer_state = [
-            [layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v] for layer in layers
-        ] if keep_state else []
+        self._optimizer_state = _state.optimizer_state(network) if keep_state else []
+        self._activation_mean = np.zeros(layers[-1].weights.shape[1], np.float32)
+        self._index = None
+
+    def _finish(self, network, stopping, X, targets, rows, held_out, n_threads, max_pairs):
+        """What follows the last epoch; can be repeated."""
+        if stopping is not None:
+            stopping.restore_best()
+        _state.check_finite(network)
+        some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
+        self._activation_mean = _prediction.hidden_activations(
+            network, X, some, n_threads).mean(axis=0)
+        if len(held_out) and targets.multilabel and self.calibrate:
+            held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
+            self.calibration_ = calibrate(network, X, targets.matrix, held_out, n_threads)
+
+    def _record(self, trainer, losses, stopping):
+        self.t_ += trainer.step if trainer is not None else 0
         self.n_iter_ += len(losses)
         self.loss_curve_ = [*self.loss_curve_, *losses]
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
-        if stopping is not None:
+        if losses:
+            self.loss_ = losses[-1]
+        if stopping is not None and stopping.scores:
             self.validation_scores_ = [*(self.validation_scores_ or []), *stopping.scores]
             self.best_validation_score_ = float(stopping.best_score)
-        self._index = None
 
     # ------------------------------------------------------------- prediction
 
@@ -558,6 +564,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
 
         Returns
         -------
@@ -569,11 +576,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         network, X, n_threads = self._prepare(X)
         rows = np.arange(X.n_rows)
         if self._target_kind == "labels":
-            best, _ = _prediction.exact_topk(network, X, rows, 1, n_threads)
+            best, scores = _prediction.exact_topk(network, X, rows, 1, n_threads)
+            _check_scores(scores, rows)
             return self.classes_[best[:, 0]]
         slope, intercept = self.calibration_
         counts, found = np.zeros(X.n_rows, np.int64), []
         for place, scores in _prediction.score_chunks(network, X, rows, n_threads):
+            _check_scores(scores, rows[place])
             # float32 finds what may be positive, float64 decides, as in predict_proba.
             row, column = np.nonzero(scores > np.nextafter(np.float32(-intercept / slope),
                                                            np.float32(-np.inf)))
@@ -594,6 +603,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
         k : int, default=5
             At most the number of classes.
         method : {"exact", "lsh"}, default="exact"
@@ -617,7 +627,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         network, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
-        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= n_classes:
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= n_classes:
             raise ValueError(f"k must be an integer in [1, {n_classes}], the number of classes; "
                              f"got {k!r}.")
         rows = np.arange(X.n_rows)
@@ -630,6 +640,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                                                 n_threads)
         else:
             raise ValueError(f"method must be 'exact' or 'lsh', got {method!r}.")
+        _check_scores(scores, rows)
         slope, intercept = self.calibration_
         return self.classes_[best], slope * scores.astype(np.float64) + intercept
 
@@ -639,6 +650,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
 
         Returns
         -------
@@ -653,8 +665,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         scores = self._all_scores(X)
         if self._target_kind == "labels" and scores.shape[1] == 2:
-            log_proba = self._log_proba(scores)
-            return log_proba[:, 1] - log_proba[:, 0]
+            if self.out_activation_ == "logistic":
+                scores = log_expit(scores)
+            return scores[:, 1] - scores[:, 0]
         return scores
 
     def predict_proba(self, X):
@@ -663,6 +676,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
 
         Returns
         -------
@@ -676,8 +690,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         scores = self._all_scores(X)
         if self._target_kind != "labels":
-            return expit(scores)
-        if self._effective_loss == "softmax":
+            return expit(scores, out=scores)
+        if self.out_activation_ == "softmax":
             return softmax(scores, axis=1)
         return np.exp(self._log_proba(scores))
 
@@ -687,6 +701,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
 
         Returns
         -------
@@ -694,10 +709,35 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         return self._log_proba(self._all_scores(X))
 
+    def score(self, X, y, sample_weight=None):
+        """Accuracy: the share of samples whose label, or whole label set, is predicted.
+
+        For very many labels hardly ever what one wants to know: see `slidelearn.metrics`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Samples.
+        y : array-like of shape (n_samples,) or {array-like, sparse} of shape \
+                (n_samples, n_classes)
+            True labels, in the form of the y of `fit`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+        """
+        predicted = self.predict(X)
+        if issparse(y) and issparse(predicted) and y.shape[1] == 1:
+            # scikit-learn takes one column for labels, but can't read them from a sparse matrix.
+            y, predicted = y.toarray().ravel(), predicted.toarray().ravel()
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
     def _log_proba(self, scores):
         if self._target_kind != "labels":
             return log_expit(scores)
-        if self._effective_loss == "sigmoid":
+        if self.out_activation_ == "logistic":
             scores = log_expit(scores)
         return log_softmax(scores, axis=1)
 
@@ -712,6 +752,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             )
         result = np.empty((X.n_rows, n_classes))
         for place, scores in _prediction.score_chunks(network, X, np.arange(X.n_rows), n_threads):
+            _check_scores(scores, np.arange(X.n_rows)[place])
             result[place] = scores
         slope, intercept = self.calibration_
         result *= slope
@@ -723,36 +764,17 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return self._network(), check_X(self, X, reset=False), effective_n_threads(self.n_jobs)
 
     def _network(self) -> Network:
-        """The fitted parameters, checked, because kernels trust shapes and dtypes."""
-        coefs = [*self.coefs_[:-1], self.coefs_[-1].T]
-        widths = [self.n_features_in_, *(len(bias) for bias in self.intercepts_)]
-        if len(coefs) != len(self.intercepts_) or len(coefs) < 2:
-            raise ValueError("coefs_ and intercepts_ must have one entry a layer.")
-        if widths[-1] != len(self.classes_):
-            raise ValueError(f"The output layer has {widths[-1]} neurons for {len(self.classes_)} "
-                             "classes.")
-        for i, (weights, bias) in enumerate(zip(coefs, self.intercepts_, strict=True)):
-            shape = (widths[i], widths[i + 1])
-            if i == len(coefs) - 1:
-                shape = shape[::-1]
-            for name, array, expected in (("coefs_", weights, shape),
-                                          ("intercepts_", bias, shape[-1:])):
-                if name == "intercepts_" and i == len(coefs) - 1:
-                    expected = shape[:1]
-                if (array.dtype != np.float32 or array.shape != expected
-                        or not array.flags.c_contiguous):
-                    raise ValueError(f"{name}[{i}] must be a contiguous float32 array of "
-                                     f"{expected}, found {array.dtype} {array.shape}.")
-        return Network([Layer(*pair) for pair in zip(coefs, self.intercepts_, strict=True)])
+        return _state.as_network(self.__dict__)
 
     def _hash_index(self, network, n_threads):
-        if self._index is None:
-            plan = self._recipe(None, 1, False).plan
-            index = plan.make_index(network.output, self._seed % 2**64, n_threads)
-            self._index = index.build(network.output.weights, network.output.bias,
-                                      self._activation_mean)
-        self._index.n_threads = n_threads
-        return self._index
+        plan = self._sampling_plan()
+        if self._index is None or self._index[0] != plan:
+            index = plan.make_index(network.output, self._seed, n_threads)
+            index.build(network.output.weights, network.output.bias, self._activation_mean)
+            self._index = plan, index
+        index = self._index[1]
+        index.n_threads = n_threads
+        return index
 
     # -------------------------------------------------- scikit-learn protocol
 
@@ -765,7 +787,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if hasattr(self, "coefs_"):
-            self._network()
+            _state.check_state(self.__dict__)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")
@@ -784,43 +806,12 @@ def _unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        estimator.__dict__ = before
         raise
 
 
-def _check_widths(hidden_layer_sizes) -> list[int]:
-    widths = np.atleast_1d(np.asarray(hidden_layer_sizes))
-    if widths.ndim != 1 or len(widths) == 0 or widths.dtype.kind not in "iu" or widths.min() < 1:
-        raise ValueError(f"hidden_layer_sizes must be a non-empty sequence of positive integers, "
-                         f"got {hidden_layer_sizes!r}.")
-    return [int(width) for width in widths]
-
-
-def _check_finite(network: Network) -> None:
-    for i, layer in enumerate(network.layers):
-        for name, array in (("coefs_", layer.weights), ("intercepts_", layer.bias)):
-            if not (np.isfinite(array.sum(dtype=np.float64)) or np.isfinite(array).all()):
-                raise ValueError(f"Training diverged: {name}[{i}] has non-finite entries. Lower "
-                                 "learning_rate_init or scale X.")
-
-
-def _ndcg(network, X, targets, rows, n_threads) -> float:
-    k = min(5, targets.matrix.shape[1])
-    best, _ = _prediction.exact_topk(network, X, rows, k, n_threads)
-    return float(ndcg_at_k(_indicator_rows(targets.matrix, rows), best, k=k))
-
-
-def _calibrate(network, X, labels, rows, n_threads) -> np.ndarray:
-    histogram = _calibration.ScoreHistogram()
-    for place, scores in _prediction.score_chunks(network, X, rows, n_threads):
-        truth = _indicator_rows(labels, rows[place]).tocoo()
-        histogram.add(scores, scores[truth.row, truth.col])
-    return np.array(_calibration.platt_scaling(histogram))
-
-
-def _indicator_rows(labels: CSR, rows):
-    from scipy.sparse import csr_matrix
-
-    matrix = csr_matrix((labels.data, labels.indices, labels.indptr), shape=labels.shape)
-    return matrix[rows]
+def _check_scores(scores, rows) -> None:
+    if not np.isfinite(scores).all():
+        row = rows[int(np.argmin(np.isfinite(scores).all(axis=1)))]
+        raise ValueError(f"The scores of row {row} of X are not finite: its values are too large "
+                         "for this model.")

@@ -1,15 +1,18 @@
-"""The loop over epochs: progress, loss curve, early stopping, Ctrl-C."""
+"""The loop over epochs: progress, loss curve, early stopping; and what follows the last one."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from tqdm.auto import tqdm
 
+from . import _calibration, _prediction
 from ._network import Network
 from ._training import Trainer
+from ._validation import CSR
+from .metrics import ndcg_at_k
 
 
 class EarlyStopping:
@@ -23,6 +26,12 @@ class EarlyStopping:
         An epoch counts as an improvement if it beats the best score by more than this.
     patience : int
         Epochs without improvement after which training stops.
+
+    Attributes
+    ----------
+    scores : list of float
+        The score after each epoch.
+    best_score : float
     """
 
     def __init__(self, score: Callable[[], float], network: Network, tol: float, patience: int):
@@ -38,12 +47,13 @@ class EarlyStopping:
     def should_stop(self) -> bool:
         """Score the network after an epoch; True if it is time to stop."""
         score = self._score()
-        self.scores.append(score)
         self._waited = 0 if score > self.best_score + self._tol else self._waited + 1
         if score > self.best_score:
-            self.best_score = score
+            self._best = []  # frees memory before the copy
             self._best = [(layer.weights.copy(), layer.bias.copy())
                           for layer in self._network.layers]
+            self.best_score = score
+        self.scores.append(score)
         return self._waited >= self._patience
 
     def restore_best(self) -> None:
@@ -54,40 +64,51 @@ class EarlyStopping:
 
 
 def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
-               stopping: EarlyStopping | None = None) -> list[float]:
+               stopping: EarlyStopping | None, losses: list[float]) -> None:
     """Train for at most `max_iter` epochs on `rows`.
 
-    Ctrl-C ends training with a warning after the batch in hand; what has been learnt stays.
-
-    Returns
-    -------
-    losses : list of float
-        Mean loss of each complete epoch (of the incomplete one if it is the only one).
+    The mean loss of each epoch is appended to `losses`, that of an interrupted one, too. In a
+    terminal or notebook a progress bar shows loss, samples a second and the time left.
     """
-    losses: list[float] = []
-    total, done = 0.0, 0
     with tqdm(total=max_iter * len(rows), unit="sample", unit_scale=True, leave=verbose > 1,
               disable=None if verbose else True) as bar:
-        try:
-            for epoch in range(max_iter):
-                total, done = 0.0, 0
+        for epoch in range(max_iter):
+            total, done = 0.0, 0
+            try:
                 for n, loss in trainer.epoch(rows, epoch):
                     total, done = total + loss, done + n
                     bar.set_postfix_str(f"epoch {epoch + 1}/{max_iter}, loss {total / done:.4f}",
                                         refresh=False)
                     bar.update(n)
-                losses.append(total / done)
-                finished = stopping is not None and stopping.should_stop()
-                if verbose:
-                    score = f", validation nDCG@5 {stopping.scores[-1]:.4f}" if stopping else ""
-                    tqdm.write(f"epoch {epoch + 1}/{max_iter}: loss {losses[-1]:.4f}{score}")
-                if finished:
-                    break
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user: the model is as far as it got.",
-                          stacklevel=2)
-            if not losses and done:
-                losses.append(total / done)
-    if stopping is not None and stopping.scores:
-        stopping.restore_best()
-    return losses
+            finally:
+                if done:
+                    losses.append(total / done)
+            finished = stopping is not None and stopping.should_stop()
+            if verbose:
+                score = f", validation nDCG@5 {stopping.scores[-1]:.4f}" if stopping else ""
+                tqdm.write(f"epoch {epoch + 1}/{max_iter}: loss {losses[-1]:.4f}{score}")
+            if finished:
+                break
+
+
+def validation_score(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
+                     n_threads: int) -> float:
+    """nDCG@5 (or of all classes, if there are fewer) of some rows."""
+    k = min(5, labels.shape[1])
+    best, _ = _prediction.exact_topk(network, X, rows, k, n_threads)
+    return float(ndcg_at_k(_indicator(labels)[rows], best, k=k))
+
+
+def calibrate(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
+              n_threads: int) -> np.ndarray:
+    """Slope and intercept that turn scores into log-odds, fitted to some rows."""
+    histogram = _calibration.ScoreHistogram()
+    indicator = _indicator(labels)
+    for place, scores in _prediction.score_chunks(network, X, rows, n_threads):
+        truth = indicator[rows[place]].tocoo()
+        histogram.add(scores, scores[truth.row, truth.col])
+    return np.array(_calibration.platt_scaling(histogram))
+
+
+def _indicator(labels: CSR) -> csr_matrix:
+    return csr_matrix((labels.data, labels.indices, labels.indptr), shape=labels.shape)

@@ -58,13 +58,9 @@ def encode(y, n_samples: int, classes=None) -> Targets:
     if sp.issparse(y):
         targets = _encode_sparse(y)
     else:
-        if hasattr(y, "to_numpy"):
-            y = y.to_numpy()
-        dense = np.asarray(y)
-        if dense.ndim == 2 and dense.shape[1] > 1:
-            targets = _encode_dense(dense)
-        else:
-            targets = _encode_labels(y, classes)
+        y = _to_array(y)
+        two_dimensional = y.ndim == 2 and y.shape[1] != 1
+        targets = _encode_dense(y) if two_dimensional else _encode_labels(y, classes)
     if targets.matrix.n_rows != n_samples:
         raise ValueError(f"X and y have inconsistent numbers of samples: X has {n_samples} and y "
                          f"has {targets.matrix.n_rows}.")
@@ -73,21 +69,38 @@ def encode(y, n_samples: int, classes=None) -> Targets:
     return targets
 
 
-def _encode_labels(y, classes) -> Targets:
-    check_classification_targets(y)
-    y = column_or_1d(y, warn=True)
-    if len(y) == 0:
-        raise ValueError("y has no samples.")
-    assert_all_finite(y, input_name="y")
+def _to_array(y) -> np.ndarray:
+    if hasattr(y, "to_numpy"):  # pandas, polars
+        extension = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+        missing = extension is not None and y.isna().any()
+        return y.to_numpy() if extension is None or missing else y.to_numpy(dtype=extension)
     try:
+        return np.asarray(y)
+    except ValueError as error:
+        raise ValueError("y must be labels or an indicator of zeros and ones, but its rows differ "
+                         "in length. MultiLabelBinarizer(sparse_output=True) turns lists of labels "
+                         "into an indicator.") from error
+
+
+def _encode_labels(y, classes) -> Targets:
+    if y.ndim > 2:
+        raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
+    if y.dtype.kind == "f":
+        _check_all_finite(y)
+    try:
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
         found, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise TypeError(f"y mixes types that can't be ordered: {error}.") from error
+        kinds = [type(label) for label in y.ravel()]
+        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), 0)
+        raise TypeError(f"y mixes types that can't be ordered: y[0] is {y.flat[0]!r}, y[{place}] "
+                        f"is {y.flat[place]!r}.") from error
+    if len(y) == 0:
+        raise ValueError("y has no samples.")
     if classes is not None:
         classes = np.asarray(classes)
-        if found.dtype.kind in "OUS" and classes.dtype.kind not in "OUS" or (
-            classes.dtype.kind in "OUS" and found.dtype.kind not in "OUS"
-        ):
+        if (found.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
             raise ValueError(f"y has labels of dtype {found.dtype}, but the known classes are of "
                              f"dtype {classes.dtype}.")
         unseen = np.setdiff1d(found, classes)
@@ -110,7 +123,7 @@ def _encode_dense(y) -> Targets:
             raise ValueError(f"y has two dimensions, so it must be an indicator of zeros and ones, "
                              f"but its dtype is {y.dtype}.") from error
     if y.dtype.kind == "f":
-        assert_all_finite(y, input_name="y")
+        _check_all_finite(y)
     if y.dtype.kind != "b":
         wrong = (y != 0) & (y != 1)
         if wrong.any():
@@ -127,23 +140,44 @@ def _encode_sparse(y) -> Targets:
     check_sparse_structure(y, "y")
     if y.shape[1] == 0:
         raise ValueError("y has no columns, so there is no class to learn.")
-    y = y.tocsr()
-    check_sparse_structure(y, "y")
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y must be an indicator of zeros and ones, but its dtype is {y.dtype}.")
-    if not y.has_canonical_format:
-        y = y.copy()
-        y.sum_duplicates()
+    _check_distinct(y)
+    y = y.tocsr()
+    check_sparse_structure(y, "y")
     wrong = (y.data != 0) & (y.data != 1)
     if wrong.any():
         place = int(np.argmax(wrong))
         row = int(np.searchsorted(y.indptr, place, side="right")) - 1
         raise ValueError(f"y must be an indicator of zeros and ones, but y[{row}, "
-                         f"{y.indices[place]}] is {y.data[place]!r} (repeated entries add up).")
+                         f"{y.indices[place]}] is {y.data[place]}.")
+    if not y.has_sorted_indices:
+        y = y.sorted_indices()
     if not y.data.all():
         y = y.copy()
         y.eliminate_zeros()
     return _indicator(y, kind)
+
+
+def _check_distinct(y) -> None:
+    """Raise ValueError if a sparse matrix has an entry twice."""
+    if y.format not in ("csr", "csc", "coo") or (y.format != "coo" and y.has_canonical_format):
+        return
+    y = y.tocoo(copy=False)
+    order = np.lexsort((y.col, y.row))
+    row, column = y.row[order], y.col[order]
+    again = (row[1:] == row[:-1]) & (column[1:] == column[:-1])
+    if again.any():
+        place = int(np.argmax(again))
+        raise ValueError(f"y has more than one entry for y[{row[place]}, {column[place]}].")
+
+
+def _check_all_finite(y) -> None:
+    try:
+        assert_all_finite(y, input_name="y")
+    except ValueError as error:
+        place = ", ".join(str(i) for i in np.argwhere(~np.isfinite(y))[0])
+        raise ValueError(f"{error}\nThe first such value is y[{place}].") from None
 
 
 def _indicator(y, kind) -> Targets:

@@ -6,6 +6,8 @@ import os
 
 from joblib import effective_n_jobs
 
+MAX_THREADS = max(64, os.cpu_count() or 1)  # more would only fail to start
+
 _forked_after_openmp = False
 _openmp_used = False
 
@@ -29,7 +31,7 @@ def effective_n_threads(n_jobs: int | None) -> int:
     the parent don't exist in the child, and GNU libgomp would wait for them forever.
     """
     global _openmp_used
-    n_threads = max(1, int(effective_n_jobs(n_jobs)))
+    n_threads = min(max(1, int(effective_n_jobs(n_jobs))), MAX_THREADS)
     if _forked_after_openmp:
         return 1
     if n_threads > 1:

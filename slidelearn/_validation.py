@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from ._compat import _check_sample_weight
@@ -108,13 +109,42 @@ def check_X(estimator, X, *, reset: bool) -> CSR:
     """
     if sp.issparse(X):
         check_sparse_structure(X, "X")
-    X = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, order="C", reset=reset,
-                      accept_large_sparse=True)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is reported
+        X = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, order="C",
+                          reset=reset, accept_large_sparse=True, ensure_all_finite=False)
+    _check_all_finite(X, "X")
     if not sp.issparse(X):
         X = sp.csr_matrix(X)
     else:
         check_sparse_structure(X, "X")  # formats without a check of their own (lil, dok, dia)
+        X = _canonical_order(X)
     return canonical_csr(X)
+
+
+def _check_all_finite(X, name: str) -> None:
+    try:
+        assert_all_finite(X, input_name=name)
+    except ValueError as error:
+        if sp.issparse(X):
+            place = int(np.argmin(np.isfinite(X.data)))
+            row = int(np.searchsorted(X.indptr, place, side="right")) - 1
+            where = f"row {row}, column {X.indices[place]}"
+        else:
+            where = "row {}, column {}".format(*np.argwhere(~np.isfinite(X))[0])
+        raise ValueError(f"{error}\nThe first such value is in {where}.") from None
+
+
+def _canonical_order(X):
+    """Columns sorted and distinct, no explicit zeros: one form, so that the same X gives the same
+    bits in any format. A copy only if X isn't in that form already."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+        _check_all_finite(X, "X")
+    if not X.data.all():
+        X = X.copy()
+        X.eliminate_zeros()
+    return X
 
 
 def canonical_csr(X) -> CSR:
@@ -126,12 +156,15 @@ def canonical_csr(X) -> CSR:
         np.ascontiguousarray(X.indptr, dtype=np.int64),
         np.ascontiguousarray(X.indices[:nnz], dtype=np.int32),
         np.ascontiguousarray(X.data[:nnz], dtype=np.float32),
-        tuple(X.shape),
+        (int(X.shape[0]), int(X.shape[1])),
     )
 
 
-def check_weights(sample_weight, X: CSR) -> np.ndarray:
-    """Non-negative float32 weights with mean 1, ones if `sample_weight` is None.
+def check_weights(sample_weight, n_samples: int) -> np.ndarray:
+    """Non-negative float32 weights, ones if `sample_weight` is None.
+
+    Scaled to a mean of 1 over the positive ones, so that neither the scale nor samples of weight 0
+    change anything.
 
     Raises
     ------
@@ -139,11 +172,14 @@ def check_weights(sample_weight, X: CSR) -> np.ndarray:
         Wrong shape, a negative or non-finite weight, or no positive weight at all.
     """
     if sample_weight is None:
-        return np.ones(X.n_rows, dtype=np.float32)
-    weight = _check_sample_weight(sample_weight, np.empty((X.n_rows, 1)), dtype=np.float64)
+        return np.ones(n_samples, dtype=np.float32)
+    weight = _check_sample_weight(sample_weight, np.empty((n_samples, 1)), dtype=np.float64)
     if (weight < 0).any():
-        raise ValueError(f"Negative values in data passed to `sample_weight`: "
-                         f"{weight[weight < 0][0]!r} at position {int(np.argmax(weight < 0))}.")
-    if not weight.any():
+        place = int(np.argmax(weight < 0))
+        raise ValueError(f"Negative values in data passed to `sample_weight`: {weight[place]} at "
+                         f"position {place}.")
+    largest = weight.max()
+    if largest == 0:
         raise ValueError("sample_weight must have at least one positive entry; all are zero.")
-    return (weight / weight.mean()).astype(np.float32)
+    weight = weight / largest
+    return (weight / weight[weight > 0].mean()).astype(np.float32)

@@ -1,0 +1,136 @@
+"""The state of a fitted model: checked before kernels, which trust shapes and dtypes, see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._network import Layer, Network
+
+SCALARS = {"t_": int, "n_iter_": int, "_seed": int, "_n_seen": float, "_target_kind": str,
+           "out_activation_": str}
+TARGET_KINDS = ("labels", "dense", "matrix", "array")
+OUT_ACTIVATIONS = ("softmax", "logistic")
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Raise ValueError unless the attributes of a fitted model fit together."""
+    try:
+        network = as_network(state)
+        _check_array("calibration_", state["calibration_"], (2,), np.float64)
+        _check_array("_label_counts", state["_label_counts"], state["classes_"].shape, np.float64)
+        _check_array("_activation_mean", state["_activation_mean"],
+                     (network.output.weights.shape[1],))
+        _check_optimizer_state(state["_optimizer_state"], network)
+        for name, kind in SCALARS.items():
+            if type(state[name]) is not kind:
+                raise ValueError(f"{name} must be of type {kind.__name__}, found "
+                                 f"{type(state[name]).__name__}.")
+    except KeyError as error:
+        raise ValueError(f"The fitted model has no attribute {error}.") from error
+    if state["_target_kind"] not in TARGET_KINDS:
+        raise ValueError(f"_target_kind must be one of {TARGET_KINDS}, found "
+                         f"{state['_target_kind']!r}.")
+    if state["out_activation_"] not in OUT_ACTIVATIONS:
+        raise ValueError(f"out_activation_ must be one of {OUT_ACTIVATIONS}, found "
+                         f"{state['out_activation_']!r}.")
+    if min(state["t_"], state["n_iter_"], state["_seed"]) < 0 or state["_seed"] >= 2**64:
+        raise ValueError("t_, n_iter_ and _seed must not be negative, nor _seed exceed 64 bits.")
+
+
+def as_network(state: dict[str, Any]) -> Network:
+    """The fitted parameters as layers, without a copy.
+
+    Raises
+    ------
+    ValueError
+        An array of ``coefs_`` or ``intercepts_`` is not a contiguous float32 array of the shape
+        that its neighbours, ``n_features_in_`` and ``classes_`` demand.
+    """
+    coefs, intercepts, classes = state["coefs_"], state["intercepts_"], state["classes_"]
+    if len(coefs) != len(intercepts) or len(coefs) < 2:
+        raise ValueError(f"coefs_ and intercepts_ must have one entry a layer, at least two; found "
+                         f"{len(coefs)} and {len(intercepts)}.")
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) == 0:
+        raise ValueError("classes_ must be a non-empty 1-D array.")
+    widths = [state["n_features_in_"], *(np.size(bias) for bias in intercepts)]
+    if widths[-1] != len(classes):
+        raise ValueError(f"The output layer has {widths[-1]} neurons for {len(classes)} classes.")
+    last = len(coefs) - 1
+    for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True)):
+        _check_array(f"coefs_[{i}]", weights, (widths[i], widths[i + 1]),
+                     order="F" if i == last else "C")
+        _check_array(f"intercepts_[{i}]", bias, (widths[i + 1],))
+    return Network([Layer(weights.T if i == last else weights, bias)
+                    for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True))])
+
+
+def optimizer_state(network: Network) -> list[list[np.ndarray]]:
+    """What an optimizer remembers, in the form in which models keep it."""
+    return [[layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v]
+            for layer in network.layers]
+
+
+def read_only(network: Network, saved: list[list[np.ndarray]]) -> bool:
+    """Whether any parameter, or any array of the optimizer's `saved` state, can't be written."""
+    arrays = [array for layer in network.layers for array in (layer.weights, layer.bias)]
+    arrays += [array for layer in saved for array in layer]
+    return not all(array.flags.writeable for array in arrays)
+
+
+def resumed(network: Network, solver: str, saved: list[list[np.ndarray]]) -> Network:
+    """A copy of `network` to be trained further.
+
+    Parameters are copied, so that the model survives whatever happens to the copy; the optimizer's
+    memory is not, and starts empty if `saved` is that of another solver.
+    """
+    layers = [Layer(layer.weights.copy(), layer.bias.copy()) for layer in network.layers]
+    n_kept = {"adam": 2, "adagrad": 1, "sgd": 0}[solver]
+    fits = len(saved) == len(layers) and n_kept == sum(
+        array.shape == layers[0].weights.shape for array in saved[0][:2])
+    for i, layer in enumerate(layers):
+        if fits:
+            layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v = saved[i]
+        else:
+            layer.reset_state(solver)
+    return Network(layers)
+
+
+def check_finite(network: Network) -> None:
+    """Raise ValueError if a parameter is not finite."""
+    for i, layer in enumerate(network.layers):
+        for name, array in (("coefs_", layer.weights), ("intercepts_", layer.bias)):
+            if not (np.isfinite(array.sum(dtype=np.float64)) or np.isfinite(array).all()):
+                raise ValueError(f"Training diverged: {name}[{i}] has non-finite entries. Lower "
+                                 "learning_rate_init or scale X.")
+
+
+def _check_optimizer_state(saved, network) -> None:
+    if len(saved) not in (0, len(network.layers)):
+        raise ValueError(f"_optimizer_state must have one entry for each of the "
+                         f"{len(network.layers)} layers or none, found {len(saved)}.")
+    kept = None
+    for i, arrays in enumerate(saved):
+        layer = network.layers[i]
+        if len(arrays) != 4:
+            raise ValueError(f"_optimizer_state[{i}] must have 4 arrays, found {len(arrays)}.")
+        present = [np.size(array) > 0 for array in arrays]
+        kept = present if kept is None else kept
+        if present != kept or present[:2] != present[2:]:
+            raise ValueError(f"_optimizer_state[{i}] has arrays that other layers lack.")
+        for j, array in enumerate(arrays):
+            shape = (layer.weights if j < 2 else layer.bias).shape
+            if not present[j]:
+                shape = (0, 0) if j < 2 else (0,)
+            _check_array(f"_optimizer_state[{i}][{j}]", array, shape)
+
+
+def _check_array(name, array, shape, dtype=np.float32, order="C") -> None:
+    found = (f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray)
+             else type(array).__name__)
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name} must be an array of {np.dtype(dtype)} {shape}, found {found}.")
+    flags = array.flags
+    if not (flags.aligned and (flags.f_contiguous if order == "F" else flags.c_contiguous)):
+        raise ValueError(f"{name} must be contiguous in {order} order, and aligned.")

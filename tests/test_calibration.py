@@ -1,0 +1,157 @@
+"""Scores that can be taken for probabilities, and label sets that make sense."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from conftest import small
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from slidelearn import _calibration
+from slidelearn.datasets import make_extreme_classification
+
+
+def histogram_of(scores, truth):
+    histogram = _calibration.ScoreHistogram()
+    half = len(scores) // 2
+    for part in (slice(0, half), slice(half, None)):  # it is filled in chunks
+        histogram.add(scores[part].astype(np.float32), scores[part][truth[part]])
+    return histogram
+
+
+@pytest.mark.parametrize("slope, intercept", [(1.0, 0.0), (0.5, -2.0), (3.0, 1.5)])
+def test_platt_scaling_finds_slope_and_intercept(slope, intercept):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(-2, 3, 200_000)
+    truth = rng.random(200_000) < expit(slope * scores + intercept)
+    found = _calibration.platt_scaling(histogram_of(scores, truth))
+    np.testing.assert_allclose(found, (slope, intercept), rtol=0.05, atol=0.05)
+
+
+def test_platt_scaling_agrees_with_logistic_regression():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(-3, 2, 20_000)
+    truth = rng.random(20_000) < expit(0.7 * scores - 1) ** 1.5
+    slope, intercept = _calibration.platt_scaling(histogram_of(scores, truth))
+    model = LogisticRegression(C=1e6, tol=1e-8).fit(scores[:, None], truth)
+    np.testing.assert_allclose([slope, intercept], [model.coef_[0, 0], model.intercept_[0]],
+                               rtol=0.03)
+
+
+@pytest.mark.parametrize("scores, truth", [
+    (np.zeros(1000), np.arange(1000) < 5),  # too few true labels
+    (np.zeros(1000), np.arange(1000) >= 5),  # too few false ones
+    (np.arange(1000.0) / 100, np.arange(1000) < 500),  # true ones score less
+    (np.zeros(0), np.zeros(0, bool)),
+], ids=["few true", "few false", "wrong way round", "nothing"])
+def test_degenerate_scores_are_left_alone(scores, truth):
+    assert _calibration.platt_scaling(histogram_of(scores, truth)) == _calibration.IDENTITY
+
+
+@pytest.mark.parametrize("scores", [
+    np.where(np.arange(1000) < 500, 30.0, -30.0),  # separable
+    np.where(np.arange(1000) < 500, 1e30, -1e30),  # beyond the bins
+    np.where(np.arange(1000) < 500, 0.01, -0.01), np.full(1000, 7.0),
+], ids=["separable", "huge", "close", "constant"])
+def test_extreme_scores(scores):
+    slope, intercept = _calibration.platt_scaling(histogram_of(scores, np.arange(1000) < 500))
+    assert slope > 0 and np.isfinite([slope, intercept]).all()
+
+
+def test_bins_cover_all_numbers():
+    histogram = _calibration.ScoreHistogram()
+    histogram.add(np.float32([-np.inf, -1e9, -40.01, 40.01, 1e9, np.inf, np.nan]), np.float32([]))
+    assert histogram.every.sum() == 7
+    assert histogram.every[0] == 4 and histogram.every[-1] == 3
+    places = np.float32(_calibration.CENTRES)
+    histogram = _calibration.ScoreHistogram()
+    histogram.add(places, places)
+    assert (histogram.every == 1).all() and (histogram.true == 1).all()
+
+
+def test_how_many_are_held_out():
+    assert _calibration.n_held_out(399, 10) == 0
+    assert _calibration.n_held_out(400, 10) == 20
+    assert _calibration.n_held_out(10**6, 10) == 500
+    assert _calibration.n_held_out(10**6, 10**6) == 268
+    assert _calibration.n_held_out(10**6, 10**8) == 20
+
+
+# ---- the estimator -----------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def problem():
+    X, Y = make_extreme_classification(6000, 1000, 300, n_nonzeros=40, noise=0.1, random_state=3)
+    return X[:5000], Y[:5000], X[5000:], Y[5000:]
+
+
+def calibration_error(proba, truth):
+    """Expected calibration error: by ten bins of equally many predictions."""
+    order = np.argsort(proba, axis=None)
+    error = 0.0
+    for part in np.array_split(order, 10):
+        error += abs(proba.ravel()[part].mean() - truth.ravel()[part].mean()) * len(part)
+    return error / len(order)
+
+
+@pytest.mark.parametrize("setting", [
+    {}, {"loss": "softmax"}, {"n_random": 60}, {"early_stopping": True},
+    {"n_random": 60, "loss": "softmax"},
+    {"sampling": "topk", "n_random": 60, "share_random": False, "n_candidates": 30}], ids=str)
+def test_probabilities_and_label_sets(problem, setting):
+    X, Y, X_test, Y_test = problem
+    truth = Y_test.toarray()
+    model = small(hidden_layer_sizes=(64,), max_iter=10, **setting).fit(X, Y)
+    slope, intercept = model.calibration_
+    assert (slope, intercept) != _calibration.IDENTITY and slope > 0
+    proba = model.predict_proba(X_test)
+    assert (proba > 0).all() and (proba < 1).all()
+    assert calibration_error(proba, truth) < 0.003  # the labels' mean frequency is 0.01
+    predicted = model.predict(X_test)
+    assert 0.4 < predicted.sum() / Y_test.sum() < 1.2
+    f1 = f1_score(Y_test, predicted, average="micro")
+    assert f1 > 0.55
+    model.calibration_ = np.array(_calibration.IDENTITY)
+    plain = f1_score(Y_test, model.predict(X_test), average="micro", zero_division=0)
+    assert f1 > plain + 0.05
+    assert calibration_error(proba, truth) < calibration_error(model.predict_proba(X_test), truth)
+
+
+def test_no_calibration(problem):
+    X, Y = problem[:2]
+    identity = np.array(_calibration.IDENTITY)
+    for model in (small(calibrate=False).fit(X, Y), small().fit(X[:399], Y[:399]),
+                  small().partial_fit(X, Y), small().fit(X, np.arange(5000) % 7)):
+        np.testing.assert_array_equal(model.calibration_, identity)
+
+
+def test_order_is_kept(problem):
+    X, Y, X_test, _ = problem
+    model = small().fit(X, Y)
+    labels, scores = model.predict_topk(X_test, k=10)
+    model.calibration_ = np.array(_calibration.IDENTITY)
+    plain, raw = model.predict_topk(X_test, k=10)
+    np.testing.assert_array_equal(labels, plain)
+    assert not np.array_equal(scores, raw)
+
+
+def test_partial_fit_keeps_the_calibration(problem):
+    X, Y = problem[:2]
+    model = small().fit(X, Y)
+    calibration = model.calibration_.copy()
+    np.testing.assert_array_equal(model.partial_fit(X, Y).calibration_, calibration)
+
+
+def test_held_out_rows_stay_held_out(problem, monkeypatch):
+    """A warm start holds out the same samples: what is trained on can't serve for calibration."""
+    from slidelearn import _classifier
+
+    X, Y = problem[:2]
+    seen = []
+    original = _classifier.calibrate
+    monkeypatch.setattr(_classifier, "calibrate", lambda network, X, labels, rows, n_threads: (
+        seen.append(rows), original(network, X, labels, rows, n_threads))[1])
+    model = small(warm_start=True, max_iter=1)
+    model.fit(X, Y).fit(X, sp.csc_matrix(Y))
+    np.testing.assert_array_equal(seen[0], seen[1])

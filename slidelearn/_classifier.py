@@ -58,7 +58,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Schedule of the rate: "linear" falls to 0 at the end of `fit`. `partial_fit`, whose end
         isn't known, always uses "constant".
 
-    learning_rate_init : float, default=0.006
+    learning_rate_init : float, default=0.008
         Learning rate at the start.
 
     beta_1 : float, default=0.9
@@ -71,7 +71,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         Added to the denominator of "adam" and "adagrad".
 
     batch_size : int or "auto", default="auto"
-        Samples a step. "auto" is the power of two that makes an epoch some 150 to 300 steps, at
+        Samples a step. "auto" is the power of two that makes an epoch some 100 to 200 steps, at
         least 16 and at most 128.
 
     max_iter : int, default=10
@@ -244,7 +244,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         loss="auto",
         solver="adam",
         learning_rate="linear",
-        learning_rate_init=0.006,
+        learning_rate_init=0.008,
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,
@@ -481,7 +481,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     def _recipe(self, n_samples, one_epoch):
         size = self.batch_size
         if size == "auto":
-            size = int(np.clip(2 ** int(np.log2(max(1, n_samples // 150))), 16, 128))
+            size = int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
         return Recipe(
             "sigmoid" if self.out_activation_ == "logistic" else "softmax", self.solver,
             "constant" if one_epoch else self.learning_rate,

@@ -73,12 +73,12 @@ def pair_logits(
     """
     cdef Py_ssize_t i, p, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
-    if width == 0:
-        return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
-            out[p] = bias[indices[p]] + leaf.dot(width, &hidden[i, 0], &weights[indices[p], 0])
+            out[p] = bias[indices[p]]
+            if width > 0:
+                out[p] = out[p] + leaf.dot(width, &hidden[i, 0], &weights[indices[p], 0])
 
 
 def update_rows(

@@ -27,7 +27,7 @@ def _load_openmp() -> None:
     name = "GOMP_SPINCOUNT"
     if name in os.environ or "OMP_WAIT_POLICY" in os.environ:
         return
-    os.environ[name] = "1000"
+    os.environ[name] = "3000"
     try:
         from . import _rows  # noqa: F401
     finally:

@@ -41,7 +41,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(256,)
+    hidden_layer_sizes : sequence of int, default=(512,)
         Widths of the hidden layers, at least one.
 
     loss : {"auto", "sigmoid", "softmax"}, default="auto"
@@ -239,7 +239,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(256,),
+        hidden_layer_sizes=(512,),
         *,
         loss="auto",
         solver="adam",

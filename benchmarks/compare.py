@@ -59,7 +59,7 @@ def measure(where, launcher, absent, options):
     names = [name for name in launcher.peers if name not in absent]
     with tempfile.TemporaryDirectory() as folder:
         seconds = export(folder, X, Y, X_test, names)
-        jobs = [lambda name=name, seed=seed: launcher.run(name, folder, seed)
+        jobs = [lambda name=name, seed=seed: launcher.run(name, folder, seed, options.threads)
                 for name in names for seed in range(options.seeds)]
         for run in run_all(jobs, options.jobs):
             if run["status"] == "ok":
@@ -215,6 +215,7 @@ def parse():
     parser.add_argument("--data", "--dataset", nargs="+", default=["python-calls"], metavar="DIR",
                         help=f"directories, python-calls, {', '.join(SHAPES)}")
     add_arguments(parser, ["all"])
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=60_000, help="of generated data")
     parser.add_argument("--jobs", type=int, default=1,

@@ -23,15 +23,14 @@ BENCHMARKS = Path(__file__).resolve().parent.parent
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def add_arguments(parser, default_peers):
+def add_arguments(parser, default_peers, flag="--peers"):
     """Options of every script that runs peers."""
-    parser.add_argument("--peers", nargs="+", default=default_peers, metavar="PEER",
+    parser.add_argument(flag, dest="peers", nargs="+", default=default_peers, metavar="PEER",
                         help="some of " + ", ".join(PEERS) + "; or all")
     parser.add_argument("--python", nargs="+", action="extend", default=[], metavar="PEER=PATH",
                         help="interpreter of a peer, or of an adapter (all its peers)")
     parser.add_argument("--environments", metavar="DIR",
                         help="interpreters: DIR/ADAPTER/bin/python where there is one")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=3600, help="seconds a run (default 3600)")
     parser.add_argument("--set", nargs="+", action="extend", default=[],
                         metavar="PEER:NAME=VALUE", help="a hyperparameter of a peer")
@@ -51,7 +50,6 @@ class Launcher:
         if unknown:
             raise SystemExit(f"Unknown peer: {', '.join(unknown)}. There are {', '.join(PEERS)}.")
         self.peers = names
-        self.threads = options.threads
         self.timeout = options.timeout
         self._pythons = {}
         for text in options.python:
@@ -82,12 +80,22 @@ class Launcher:
     def probe(self, name):
         """(is the peer there, its version or the reason why not)."""
         with tempfile.TemporaryDirectory() as folder:
-            status, reason = self._call(name, ["--probe"], Path(folder), 120)
+            status, reason = self._call(name, ["--probe"], Path(folder), 120, 1)
             said = (Path(folder) / "out.txt").read_text().strip()
         return status == "ok", said if status == "ok" else reason
 
-    def run(self, name, data, seed, curve="times"):
+    def run(self, name, data, seed, threads, curve="times", settings=()):
         """Fit and predict once.
+
+        Parameters
+        ----------
+        name : a key of `PEERS`
+        data : directory that `export` filled
+        seed, threads : int
+        curve : {"times", "top"}
+            "top": also what the network predicts after each epoch.
+        settings : sequence of "NAME=VALUE"
+            Hyperparameters; those of the command line have the last word.
 
         Returns
         -------
@@ -96,13 +104,13 @@ class Launcher:
             top"
         """
         arguments = ["--data", str(data), "--variant", PEERS[name].variant,
-                     "--threads", str(self.threads), "--seed", str(seed), "--curve", curve,
-                     "--set", *self._settings[name]]
+                     "--threads", str(threads), "--seed", str(seed), "--curve", curve,
+                     "--set", *settings, *self._settings[name]]
         run = {"peer": name, "seed": seed}
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             status, reason = self._call(name, ["--out", str(folder), *arguments], folder,
-                                        self.timeout)
+                                        self.timeout, threads)
             if (folder / "refused.txt").exists():
                 status, reason = "refused", (folder / "refused.txt").read_text()
             elif status == "ok" and not (folder / "result.json").exists():
@@ -115,7 +123,7 @@ class Launcher:
                 run["curve top"] = np.load(folder / "curve.npy")
         return {**run, "status": "ok", "reason": ""}
 
-    def _call(self, name, arguments, folder, timeout):
+    def _call(self, name, arguments, folder, timeout, threads):
         """Run an adapter with its output in `folder`; (status, reason)."""
         python = self.python(name)
         if shutil.which(python) is None:
@@ -124,7 +132,7 @@ class Launcher:
         if PEERS[name].adapter in ("slidelearn", "numpy_dense"):
             path.append(Path(slidelearn.__file__).resolve().parent.parent)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)),
-                       **dict.fromkeys(THREAD_VARIABLES, str(self.threads))}
+                       **dict.fromkeys(THREAD_VARIABLES, str(threads))}
         command = [python, "-m", f"peers.{PEERS[name].adapter}", *arguments]
         with open(folder / "out.txt", "wb") as out, open(folder / "err.txt", "wb") as err:
             # A session of its own, so that a peer's processes can be ended together.

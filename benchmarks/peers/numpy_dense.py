@@ -26,4 +26,4 @@ def run(task):
 
 
 if __name__ == "__main__":
-    main(run, "threadpoolctl")
+    main(run, "numpy")

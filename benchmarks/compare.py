@@ -45,10 +45,10 @@ COLUMNS = [  # of the table: key in a run, heading, format
     *((name, name, "6.2f") for name in ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@3", "PSP@5")),
     ("memory MiB", "MiB", "7.0f"), ("model MiB", "model", "7.1f"),
 ]
-COLOURS = {  # families; the two greys behind are the dense networks
+COLOURS = {  # families; the greys are the dense networks
     "slidelearn": "#d1495b", "omikuji": "#00798c", "pecos": "#3a6ea5", "napkinxc": "#66a182",
-    "fasttext": "#edae49", "sklearn": "#8d6a9f", "torch": "#6c757d", "tensorflow": "#a0a7ad",
-    "numpy_dense": "#c3c8cc",
+    "fasttext": "#edae49", "sklearn": "#8d6a9f", "torch": "#4a5258", "tensorflow": "#868e95",
+    "numpy_dense": "#b0b6bb",
 }
 MARKERS = "osD^vP*X"
 
@@ -161,12 +161,14 @@ def draw_panel(panel, rows):
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def place_names(panel, points):
-    """Write each name beside its point, where it covers the least of what is there already."""
-    figure = panel.figure
-    figure.draw_without_rendering()
-    taken = [np.array([*panel.transData.transform((x, y)) - 7, *panel.transData.transform((x, y))
-                       + 7]) for x, y, _ in points]
+def place_names(panel, points, avoid=()):
+    """Write each name beside its point, where it covers the least of what is there already.
+
+    `points`: (x, y, peer); `avoid`: more (x, y) that shouldn't be covered.
+    """
+    panel.figure.draw_without_rendering()
+    taken = [np.concatenate([place - 7, place + 7]) for place in
+             map(panel.transData.transform, [(x, y) for x, y, *_ in [*points, *avoid]])]
     for x, y, peer in points:
         family = PEERS[peer].adapter
         best = None

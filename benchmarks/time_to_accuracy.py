@@ -18,7 +18,7 @@ import json
 import tempfile
 
 from common import SHAPES, describe_machine, hold_out, load_data
-from compare import COLOURS, label_of, write
+from compare import COLOURS, label_of, place_names, write
 from peers import PEERS
 from peers.launch import Launcher, add_arguments, export
 
@@ -70,19 +70,19 @@ def draw(where, curves, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
-    styles = iter(("-", "--", ":", "-."))
+    styles = iter(("--", ":", "-.", "-") * len(curves))
     for peer, curve in curves.items():
         ours = peer == "slidelearn"
         seconds = [point["wall"] for point in curve]
         values = [point["P@1"] for point in curve]
         axes.plot(seconds, values, "-" if ours else next(styles), marker="o",
                   markersize=6 if ours else 4, linewidth=2.4 if ours else 1.4,
-                  color=COLOURS["slidelearn"] if ours else "#555555", zorder=3 if ours else 2)
-        axes.annotate(PEERS[peer].title, (seconds[-1], values[-1]), (7, 0), va="center",
-                      textcoords="offset points", fontweight="bold" if ours else "normal",
-                      color=COLOURS["slidelearn"] if ours else "#555555", fontsize=9)
+                  color=COLOURS[PEERS[peer].adapter], zorder=3 if ours else 2)
     axes.set_xscale("log")
     axes.margins(x=0.2)
+    place_names(axes, [(curve[-1]["wall"], curve[-1]["P@1"], peer)
+                       for peer, curve in curves.items()],
+                [(point["wall"], point["P@1"]) for curve in curves.values() for point in curve])
     axes.set_title(where, loc="left", fontweight="bold")
     axes.set_xlabel("training time, seconds (log), evaluation excluded")
     axes.set_ylabel("precision at 1, %")

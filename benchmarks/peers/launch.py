@@ -81,8 +81,9 @@ class Launcher:
         """(is the peer there, its version or the reason why not)."""
         with tempfile.TemporaryDirectory() as folder:
             status, reason = self._call(name, ["--probe"], Path(folder), 120, 1)
-            said = (Path(folder) / "out.txt").read_text().strip()
-        return status == "ok", said if status == "ok" else reason
+            if status == "ok":
+                reason = (Path(folder) / "out.txt").read_text().strip()
+        return status == "ok", reason
 
     def run(self, name, data, seed, threads, curve="times", settings=()):
         """Fit and predict once.

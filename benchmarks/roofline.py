@@ -7,9 +7,10 @@ multiply-adds on registers, compiled on the spot; else the best product below. B
 of slidelearn on operands that stay in the L1 cache (calls from Python included, about a
 microsecond each), and sgemm of numpy's BLAS.
 
-Bandwidth (GB/s): the best of copying and of adding arrays of ``--mib`` MiB each, far larger than
-the last-level cache should be, each thread on its part; reads and writes counted once each. (What
-a virtual machine gets of a shared cache is unknown: more MiB are safer.)
+Bandwidth (GB/s): the best of copying, adding and negating in place ("scale") arrays of ``--mib``
+MiB each, far larger than the last-level cache should be, each thread on its part; reads and writes
+counted once each, though a plain store also reads the line that it writes. (What a virtual machine
+gets of a shared cache is unknown: more MiB are safer.)
 
 Kernels of one training batch of 128 samples, at some numbers of shared classes and widths:
 
@@ -134,13 +135,15 @@ def blas_peak(n_threads, seconds):
 
 
 def bandwidth(n_threads, mib, seconds):
-    """{"copy": GB/s, "add": GB/s}."""
+    """{"copy": GB/s, "add": GB/s, "scale": GB/s}."""
     n = mib * 2**20 // 4
     x, y, z = (np.ones(n, np.float32) for _ in range(3))
     parts = [slice(i * n // n_threads, (i + 1) * n // n_threads) for i in range(n_threads)]
     copy = on_threads(lambda i: np.copyto(y[parts[i]], x[parts[i]]), n_threads)
     add = on_threads(lambda i: np.add(x[parts[i]], y[parts[i]], out=z[parts[i]]), n_threads)
-    return {"copy": 2 * x.nbytes / best_time(copy, seconds) / 1e9,
+    scale = on_threads(lambda i: np.negative(x[parts[i]], out=x[parts[i]]), n_threads)
+    return {"scale": 2 * x.nbytes / best_time(scale, seconds) / 1e9,
+            "copy": 2 * x.nbytes / best_time(copy, seconds) / 1e9,
             "add": 3 * x.nbytes / best_time(add, seconds) / 1e9}
 
 

@@ -172,10 +172,14 @@ def coordinates(matrix):
 def network_settings(task, **further):
     """The settings of a dense network, "batch_size" resolved."""
     settings = task.settings(**NETWORK, **further)
-    if not settings["batch_size"]:  # 150 to 300 steps an epoch
-        steps = max(1, task.X.shape[0] // 150)
-        settings["batch_size"] = min(128, max(16, 2 ** (steps.bit_length() - 1)))
+    settings["batch_size"] = settings["batch_size"] or auto_batch_size(task)
     return settings
+
+
+def auto_batch_size(task):
+    """slidelearn's: 150 to 300 steps an epoch, within 16 and 128."""
+    most = max(1, task.X.shape[0] // 150)
+    return min(128, max(16, 2 ** (most.bit_length() - 1)))
 
 
 def train_network(task, settings, train_batch, top):

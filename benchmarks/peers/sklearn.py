@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from ._adapter import Refused, best_of_scores, main, pieces
+from ._adapter import NETWORK, Refused, auto_batch_size, best_of_scores, main, pieces
 
 MOST_VISITS = 2e10  # nonzeros x classes of one pass of OneVsRest: some minutes
 MOST_MEMORY = 4 * 2**30  # of dense parameters or targets
@@ -48,7 +48,9 @@ def one_vs_rest(task):
 def mlp(task):
     from sklearn.neural_network import MLPClassifier
 
-    settings = task.settings(hidden_layer_sizes=[256], batch_size=128, max_iter=10)
+    settings = task.settings(
+        hidden_layer_sizes=[NETWORK["width"]], batch_size=auto_batch_size(task),
+        max_iter=NETWORK["epochs"], learning_rate_init=NETWORK["rate"])
     n, n_classes = task.Y.shape
     _refuse_above(MOST_MEMORY, 8 * n * n_classes, "bytes of dense targets")
     work = 3 * n * n_classes * sum(settings["hidden_layer_sizes"]) * settings["max_iter"]

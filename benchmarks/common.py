@@ -2,29 +2,52 @@
 
 import os
 import platform
-import resource
-import time
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from peers._adapter import Stopwatch as Stopwatch
+from peers._adapter import peak_memory_mb as peak_memory_mb
 
 import slidelearn
 from slidelearn._kernels import _simd
-from slidelearn.datasets import load_python_calls, load_xmc_file
-from slidelearn.metrics import ndcg_at_k, precision_at_k
+from slidelearn.datasets import load_python_calls, load_xmc_file, make_extreme_classification
+from slidelearn.metrics import (
+    label_propensities,
+    ndcg_at_k,
+    precision_at_k,
+    propensity_scored_precision_at_k,
+)
+
+# features, classes, nonzeros a row, labels a row
+SHAPES = {
+    "amazon-670k": (135_909, 670_091, 75, 5.45),
+    "delicious-200k": (782_585, 205_443, 302, 75.5),
+    "wikilsh-325k": (1_617_899, 325_056, 42, 3.2),
+    "synthetic-50k": (30_000, 50_000, 61, 3.0),
+}
 
 
-def load_data(where):
+def generate(shape, n_samples):
+    """(X, Y) of the shape of a public data set, generated."""
+    n_features, n_classes, n_nonzeros, n_labels = SHAPES[shape]
+    return make_extreme_classification(n_samples, n_features, n_classes, n_nonzeros=n_nonzeros,
+                                       n_labels=n_labels, random_state=0)
+
+
+def load_data(where, n_samples=60_000):
     """(X_train, Y_train, X_test, Y_test) as CSR.
 
-    `where` is "python-calls" or a directory with ``{X,Y}_{train,test}.npz``
-    (`scipy.sparse.save_npz`) or ``train.txt`` and ``test.txt`` (the Extreme Classification
-    Repository's text format).
+    `where` is "python-calls", one of `SHAPES` (generated: `n_samples` to train and a tenth of that
+    to test), or a directory with ``{X,Y}_{train,test}.npz`` (`scipy.sparse.save_npz`) or
+    ``train.txt`` and ``test.txt`` (the Extreme Classification Repository's text format).
     """
     if where == "python-calls":
         data = load_python_calls()
         return data.X_train, data.Y_train, data.X_test, data.Y_test
+    if where in SHAPES:
+        X, Y = generate(where, n_samples + n_samples // 10)
+        return X[:n_samples], Y[:n_samples], X[n_samples:], Y[n_samples:]
     folder = Path(where)
     if (folder / "X_train.npz").exists():
         parts = [f"{name}_{part}.npz" for part in ("train", "test") for name in "XY"]
@@ -34,31 +57,39 @@ def load_data(where):
     raise SystemExit(f"{where}: neither X_train.npz nor train.txt is there.")
 
 
-class Stopwatch:
-    """Wall and CPU seconds of a block (CPU: of all threads of this process)."""
-
-    def __enter__(self):
-        self._start = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_):
-        self.wall = time.perf_counter() - self._start[0]
-        self.cpu = time.process_time() - self._start[1]
+def hold_out(X, Y, share=0.1, seed=0):
+    """(X, Y, X_validation, Y_validation): a part of the rows, at random, put aside."""
+    order = np.random.default_rng(seed).permutation(X.shape[0])
+    n = max(1, round(share * len(order)))
+    held, kept = np.sort(order[:n]), np.sort(order[n:])
+    return X[kept], Y[kept], X[held], Y[held]
 
 
-def peak_memory_mb():
-    """Largest resident memory of this process so far, MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if platform.system() == "Darwin" else 2**10)
+def quality(Y, labels, Y_train=None):
+    """{"P@1": ..., "P@3": ..., "P@5": ..., "nDCG@5": ...} in percent.
 
-
-def quality(Y, labels):
-    """{"P@1": ..., "P@3": ..., "P@5": ..., "nDCG@5": ...} in percent."""
+    With `Y_train` also "PSP@1", "PSP@3", "PSP@5", its label frequencies being the propensities'.
+    """
     result = {f"P@{k}": 100 * precision_at_k(Y, labels, k) for k in (1, 3, 5)}
-    return {**result, "nDCG@5": 100 * ndcg_at_k(Y, labels, 5)}
+    result["nDCG@5"] = 100 * ndcg_at_k(Y, labels, 5)
+    if Y_train is not None:
+        propensities = label_propensities(Y_train)
+        result |= {f"PSP@{k}": 100 * propensity_scored_precision_at_k(Y, labels, propensities, k)
+                   for k in (1, 3, 5)}
+    return result
 
 
 def describe_machine():
     """One line: processor features, cores, versions."""
     return (f"slidelearn {slidelearn.__version__} ({_simd.get_level()}), numpy {np.__version__}, "
-            f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
+            f"Python {platform.python_version()}, {os.cpu_count()} cores, {processor_name()}")
+
+
+def processor_name():
+    """What the processor calls itself, or the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

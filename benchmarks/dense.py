@@ -28,14 +28,14 @@ WIDTH = BATCH = 128
 class DenseSoftmax:
     """CSR -> ReLU -> softmax over all classes; Adam (0.9, 0.999) over all parameters."""
 
-    def __init__(self, n_features, n_classes, rate, n_steps, seed=0):
+    def __init__(self, n_features, n_classes, rate, n_steps, seed=0, width=WIDTH):
         rng = np.random.default_rng(seed)
         self.parameters = [
-            rng.uniform(-1, 1, (n_features, WIDTH)).astype("f4") * np.float32(
-                math.sqrt(6 / (n_features + WIDTH))),
-            np.zeros(WIDTH, "f4"),
-            rng.uniform(-1, 1, (WIDTH, n_classes)).astype("f4") * np.float32(
-                math.sqrt(6 / (n_classes + WIDTH))),
+            rng.uniform(-1, 1, (n_features, width)).astype("f4") * np.float32(
+                math.sqrt(6 / (n_features + width))),
+            np.zeros(width, "f4"),
+            rng.uniform(-1, 1, (width, n_classes)).astype("f4") * np.float32(
+                math.sqrt(6 / (n_classes + width))),
             np.zeros(n_classes, "f4"),
         ]
         self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in self.parameters]
@@ -75,9 +75,12 @@ class DenseSoftmax:
             work *= step
             p -= work
 
-    def top1(self, X):
+    def scores(self, X):
         W1, b1, W2, b2 = self.parameters
-        best = [np.argmax(np.maximum(X[i:i + BATCH] @ W1 + b1, 0) @ W2 + b2, axis=1)
+        return np.maximum(X @ W1 + b1, 0) @ W2 + b2
+
+    def top1(self, X):
+        best = [np.argmax(self.scores(X[i:i + BATCH]), axis=1)
                 for i in range(0, X.shape[0], BATCH)]
         return np.concatenate(best)[:, None]
 

@@ -52,7 +52,7 @@ def summary(text):
 
 
 def show_examples(data, labels, scores, n, seed):
-    """Print predictions for some functions with a docstring; * marks true ones."""
+    """Print predictions for some functions with a docstring; * marks the calls that it makes."""
     names = np.asarray(data.label_names)
     summaries = [summary(text) for text in data.text_test]
     telling = [i for i, text in enumerate(summaries) if len(text) > 60]

@@ -17,14 +17,14 @@ NEWTON_STEPS = 100
 
 
 def n_held_out(n_samples: int, n_classes: int) -> int:
-    """How many samples to hold out: one in twenty, at most `n_looked_at` or 20; 0 if under 20."""
-    rows = min(n_samples // 20, max(MIN_ROWS, n_looked_at(n_classes)))
+    """How many samples to hold out: one in twenty, at most `n_looked_at`; 0 if under 20."""
+    rows = min(n_samples // 20, n_looked_at(n_classes))
     return rows if rows >= MIN_ROWS else 0
 
 
 def n_looked_at(n_classes: int, max_pairs: int = MAX_PAIRS) -> int:
-    """How many samples to calibrate on: at most 500, at least 1, and some `max_pairs` scores."""
-    return min(MAX_ROWS, max(1, max_pairs // n_classes))
+    """How many samples to calibrate on: at most 500, and `max_pairs` scores."""
+    return min(MAX_ROWS, max_pairs // n_classes)
 
 
 class ScoreHistogram:

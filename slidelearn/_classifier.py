@@ -542,8 +542,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
         self._activation_mean = _prediction.hidden_activations(
             network, X, some, n_threads).mean(axis=0)
-        if len(held_out) and targets.multilabel and self.calibrate:
-            held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
+        held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
+        if len(held_out) >= _calibration.MIN_ROWS and targets.multilabel and self.calibrate:
             self.calibration_ = calibrate(network, X, targets.matrix, held_out, n_threads)
 
     def _record(self, trainer, losses, stopping):

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+CHUNK_ROWS = 2**14  # initialised at a time
 INPUT_SCALE = 0.02  # small, so that features seen a few times don't inject noise
 
 
@@ -39,10 +40,10 @@ class Layer:
     def reset_state(self, solver: str) -> None:
         """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
         if solver in ("adagrad", "adam"):
-            self.weights_m = np.zeros(self.weights.shape, np.float32)  # not zeros_like, which
-            self.bias_m = np.zeros(self.bias.shape, np.float32)  # touches every page
+            self.weights_m = _zeros(self.weights.shape)
+            self.bias_m = np.zeros(self.bias.shape, np.float32)
         if solver == "adam":
-            self.weights_v = np.zeros(self.weights.shape, np.float32)
+            self.weights_v = _zeros(self.weights.shape)
             self.bias_v = np.zeros(self.bias.shape, np.float32)
 
 
@@ -74,9 +75,8 @@ def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
     generator = np.random.default_rng(rng.randint(0, 2**31 - 1, size=4))
     widths = list(hidden_layer_sizes)
     n_classes = len(output_bias)
-    weights = generator.standard_normal((n_features, widths[0]), dtype=np.float32)
-    weights *= np.float32(INPUT_SCALE)
-    layers = [Layer(weights, np.zeros(widths[0], np.float32))]
+    layers = [Layer(_normal(generator, (n_features, widths[0]), np.float32(INPUT_SCALE)),
+                    np.zeros(widths[0], np.float32))]
     for before, after in pairwise(widths):
         bound = np.float32(np.sqrt(6.0 / before))
         layers.append(Layer(_uniform(generator, (before, after), bound),
@@ -87,8 +87,30 @@ def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
     return Network(layers)
 
 
-def _uniform(generator, shape, bound) -> np.ndarray:
-    values = generator.random(shape, dtype=np.float32)
-    values *= 2 * bound
-    values -= bound
+def _zeros(shape) -> np.ndarray:
+    values = np.empty(shape, np.float32)
+    for part in _parts(values):  # np.zeros would leave the first batches to wait for the memory
+        part[...] = 0
     return values
+
+
+def _normal(generator, shape, scale) -> np.ndarray:
+    values = np.empty(shape, np.float32)
+    for part in _parts(values):
+        generator.standard_normal(out=part, dtype=np.float32)
+        part *= scale
+    return values
+
+
+def _uniform(generator, shape, bound) -> np.ndarray:
+    values = np.empty(shape, np.float32)
+    for part in _parts(values):
+        generator.random(out=part, dtype=np.float32)
+        part *= 2 * bound
+        part -= bound
+    return values
+
+
+def _parts(values):
+    """Runs of rows, so that Ctrl-C needn't wait for all of a large array."""
+    return (values[start:start + CHUNK_ROWS] for start in range(0, len(values), CHUNK_ROWS))

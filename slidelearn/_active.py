@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._kernels import _sampling
+from ._kernels import _hashing, _sampling
 from ._lsh import LSHIndex, RebuildSchedule
 from ._network import Layer
 from ._validation import CSR
@@ -96,7 +96,7 @@ class ActiveSetSampler:
         self._shared = np.empty(min(n_classes, most_labels + plan.n_random), np.int32)
         self._index: LSHIndex | None = None
         if plan.hashes:
-            self._index = plan.make_index(output, _sampling.derive_key(key, KEY_HASH), n_threads)
+            self._index = plan.make_index(output, _hashing.stream_key(key, KEY_HASH), n_threads)
             self._schedule = RebuildSchedule(plan.rebuild_interval, plan.rebuild_growth,
                                              plan.redraw_every)
             self._mean = np.zeros(output.weights.shape[1], np.float32)
@@ -141,7 +141,7 @@ class ActiveSetSampler:
                                      self._shared)
         if 2 * n_random > n_classes - n:
             return np.arange(n_classes, dtype=np.int32)
-        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_SHARED), step)
+        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_SHARED), step)
         _sampling.draw_shared(key, n_random, n, self.slot, self._shared)
         shared = self._shared[:n + n_random]
         shared.sort()
@@ -153,7 +153,7 @@ class ActiveSetSampler:
         candidates, n_candidates = np.empty((n, 0), np.int32), np.zeros(n, np.int32)
         if self._index is not None:
             self._follow_weights(hidden, step)
-            probe = _sampling.derive_key(_sampling.derive_key(self.key, KEY_PROBE), step)
+            probe = _hashing.stream_key(_hashing.stream_key(self.key, KEY_PROBE), step)
             candidates, n_candidates = self._index.query(
                 hidden, strategy=plan.sampling,
                 n_candidates=min(plan.n_candidates, len(self.slot)),
@@ -162,7 +162,7 @@ class ActiveSetSampler:
             )
         floor = 0 if plan.share_random else plan.n_random
         own, counts = self._own[:n], np.empty(n, np.int32)
-        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_OWN), step)
+        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_OWN), step)
         _sampling.own_active_sets(
             self.labels.indptr, self.labels.indices, rows, self.slot, candidates, n_candidates,
             key, floor, self._seen, step * len(self._own), own, counts, self.n_threads,
@@ -186,7 +186,7 @@ class ActiveSetSampler:
             self._index.update(weights, bias, np.flatnonzero(self._changed))
         else:
             if action == "redraw":
-                key = _sampling.derive_key(self.key, KEY_HASH)
-                self._index.redraw(_sampling.derive_key(key, step))
+                key = _hashing.stream_key(self.key, KEY_HASH)
+                self._index.redraw(_hashing.stream_key(key, step))
             self._index.build(weights, bias, self._mean)
         self._changed[:] = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
-from ._kernels import _dense, _grouping, _loss, _rows, _sampling, _simd
+from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd
 from ._network import Layer, Network
 from ._validation import CSR
 
@@ -90,7 +90,7 @@ class Trainer:
     def epoch(self, rows: np.ndarray, number: int) -> Iterator[tuple[int, float]]:
         """Train once on each of `rows`; after each batch, yield its size and its summed loss."""
         if self.recipe.shuffle:
-            key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_ORDER), number)
+            key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ORDER), number)
             rows = np.random.default_rng(key).permutation(rows)
         for start in range(0, len(rows), self.recipe.batch_size):
             batch = np.ascontiguousarray(rows[start:start + self.recipe.batch_size])
@@ -146,8 +146,8 @@ class Trainer:
         return activations
 
     def _activate(self, hidden, depth) -> np.ndarray:
-        key = _sampling.derive_key(_sampling.derive_key(self.key, KEY_DROPOUT), self.step)
-        _dense.relu_dropout(hidden, _sampling.derive_key(key, depth), self.recipe.dropout,
+        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_DROPOUT), self.step)
+        _dense.relu_dropout(hidden, _hashing.stream_key(key, depth), self.recipe.dropout,
                             self.n_threads)
         return hidden
 

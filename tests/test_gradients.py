@@ -11,7 +11,7 @@ import pytest
 
 from slidelearn import _training
 from slidelearn._active import SamplingPlan
-from slidelearn._kernels import _sampling
+from slidelearn._kernels import _hashing
 from slidelearn._network import initialise
 from slidelearn._training import DivergenceError, Recipe, Trainer, log_inclusion
 from slidelearn._validation import CSR
@@ -88,9 +88,9 @@ class Setting:
         for mine, some in zip(labels, active, strict=True):
             assert np.isin(mine, some).all()
             assert len(np.unique(some)) == len(some)
-        key = _sampling.derive_key(_sampling.derive_key(self.key, _training.KEY_DROPOUT), step)
+        key = _hashing.stream_key(_hashing.stream_key(self.key, _training.KEY_DROPOUT), step)
         masks = [
-            reference.dropout_mask(_sampling.derive_key(key, depth), len(rows), len(layer.bias),
+            reference.dropout_mask(_hashing.stream_key(key, depth), len(rows), len(layer.bias),
                                    self.recipe.dropout)
             for depth, layer in enumerate(self.network.layers[:-1])
         ]

@@ -159,8 +159,3 @@ def own_active_sets(
                     own[i, n] = c
                     n = n + 1
             n_own[i] = <int32_t>n
-
-
-def derive_key(uint64_t key, uint64_t index):
-    """Key of the independent random stream `index` of `key`."""
-    return rng_stream(key, index)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidelearn._kernels import _sampling
+from slidelearn._kernels import _hashing, _sampling
 from tests import reference, reference_lsh
 from tests.levels import KEYS, SEEDS, SIZES, THREADS, csr, frozen
 
@@ -95,7 +95,7 @@ def test_more_draws_than_rejection_can_find_are_refused():
 
 @pytest.mark.parametrize("key", [0, 1, 2**63, 2**64 - 1])
 def test_derived_keys(key):
-    assert [_sampling.derive_key(key, i) for i in (0, 1, 2**40)] == [
+    assert [_hashing.stream_key(key, i) for i in (0, 1, 2**40)] == [
         reference_lsh.rng_stream(key, i) for i in (0, 1, 2**40)
     ]
 
@@ -112,7 +112,7 @@ def test_shared_draws_are_uniform_without_replacement():
     for i in range(n_draws):
         n, slot, shared = collect(frozen([0, 3], np.int64), frozen(labels, np.int32), [0],
                                   n_classes)
-        _sampling.draw_shared(_sampling.derive_key(1, i), n_random, n, slot, shared)
+        _sampling.draw_shared(_hashing.stream_key(1, i), n_random, n, slot, shared)
         drawn = shared[n:n + n_random]
         assert len(set(drawn.tolist()) - set(labels)) == n_random
         single[drawn] += 1

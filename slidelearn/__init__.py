@@ -4,7 +4,7 @@ The data flow, file by file::
 
     X, y   -> _validation, _labels     canonical CSR arrays, class indices
            -> _classifier              the scikit-learn face; _parameters, _state: its checks
-           -> _fitting                 epochs, progress, early stopping; then _calibration
+           -> _fitting                 epochs, progress, early stopping; then _ranker, _calibration
            -> _training                one batch, phase by phase
               <- _active <- _lsh       which classes it computes; hash tables
               <- _network              parameters and optimizer state

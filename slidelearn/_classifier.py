@@ -20,6 +20,7 @@ from ._active import SamplingPlan
 from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
+from ._ranker import Ranker, fit_ranker
 from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
 from ._validation import CSR, check_weights, check_X
@@ -41,7 +42,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(512,)
+    hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers, at least one.
 
     loss : {"auto", "sigmoid", "softmax"}, default="auto"
@@ -134,6 +135,20 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     redraw_every : int, default=0
         Every so many rebuilds, hash functions are drawn afresh; 0 is never.
 
+    ranker : {"auto", "linear"} or None, default="auto"
+        - "linear": when the network is trained, `fit` trains for each class a sparse linear
+          classifier on X itself (L2-regularised squared hinge loss [2]_), which learns to tell
+          the samples of the class from those that the network only believes to be; its hinge loss
+          is subtracted from the network's score. Rare features and rare labels need that ([3]_
+          ranks in this way behind trees).
+        - None: the network alone.
+        - "auto": "linear" if y is an indicator, None if it is labels (whose probabilities, which
+          nothing calibrates, it would spoil).
+
+    C : float, default=1.0
+        Inverse strength of the ranker's regularisation, relative to the mean squared length of
+        the rows of X.
+
     early_stopping : bool, default=False
         Hold out a part of the training data, stop when its nDCG@5 no longer improves, and keep
         the parameters of the best epoch.
@@ -181,6 +196,11 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     intercepts_ : list of ndarray of shape (n_out,), float32
 
+    ranker_coef_ : sparse array of shape (n_classes, n_features_in_), float32, or None
+        Weights of the linear rankers, CSR; None without them.
+
+    ranker_intercept_ : ndarray of shape (n_classes,), float32, or None
+
     calibration_ : ndarray of shape (2,)
         Slope and intercept applied to the scores of a multi-label model.
 
@@ -213,15 +233,19 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Ctrl-C ends training with a warning and leaves the model as far as it got, calibrated on a
-    few samples. A second one, while that is being done, raises KeyboardInterrupt and, as any
-    error does, leaves the estimator as it was before the call.
+    Ctrl-C ends training with a warning and leaves the network as far as it got, without a ranker
+    and calibrated on a few samples. A second one, while that is being done, raises
+    KeyboardInterrupt and, as any error does, leaves the estimator as it was before the call.
 
     References
     ----------
     .. [1] Chen, Medini, Farwell, Gobriel, Tai and Shrivastava (2020), "SLIDE: In Defense of Smart
        Algorithms over Hardware Acceleration for Large-Scale Deep Learning Systems", MLSys,
        arXiv:1903.03129.
+    .. [2] Hsieh, Chang, Lin, Keerthi and Sundararajan (2008), "A Dual Coordinate Descent Method
+       for Large-scale Linear SVM", ICML, section 3.
+    .. [3] Prabhu, Kag, Harsola, Agrawal and Varma (2018), "Parabel: Partitioned Label Trees for
+       Extreme Classification with Application to Dynamic Search Advertising", WWW.
 
     Examples
     --------
@@ -239,7 +263,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(512,),
+        hidden_layer_sizes=(256,),
         *,
         loss="auto",
         solver="adam",
@@ -265,6 +289,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         rebuild_interval=50,
         rebuild_growth=1.05,
         redraw_every=0,
+        ranker="auto",
+        C=1.0,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=3,
@@ -301,6 +327,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self.rebuild_interval = rebuild_interval
         self.rebuild_growth = rebuild_growth
         self.redraw_every = redraw_every
+        self.ranker = ranker
+        self.C = C
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -345,9 +373,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch on a part of the data, from where the last call stopped.
 
-        Uses a constant learning rate and holds nothing out: scores are as calibrated as the last
-        `fit` left them, or not at all. Each call copies the parameters once, so that the model
-        survives an error; very small parts are therefore slow.
+        Trains the network only, at a constant learning rate, and holds nothing out: the ranker and
+        the calibration are those that the last `fit` left, or there is none. Each call copies the
+        parameters once, so that the model survives an error; very small parts are therefore slow.
 
         Parameters
         ----------
@@ -401,6 +429,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         trainer: Trainer | None = None
         losses: list[float] = []
         finish = partial(self._finish, network, stopping, X, targets, rows, held_out, n_threads)
+        if not one_epoch:
+            self._ranker = []
         try:
             trainer = Trainer(
                 network, X, targets.matrix, weight,
@@ -410,12 +440,20 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 steps_before=self.t_, key=(self._seed + self.t_) % 2**64, n_threads=n_threads,
             )
             run_epochs(trainer, rows, max_iter, self.verbose, stopping, losses)
+            if stopping is not None:
+                stopping.restore_best()
+            if self._has_ranker(targets) and not one_epoch:
+                self._ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C,
+                                          self._seed, n_threads).arrays
             finish(_calibration.MAX_PAIRS)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user: the model is as far as it got.",
                           stacklevel=3)
             finish(_calibration.MAX_PAIRS_INTERRUPTED)
         self._record(trainer, losses, stopping)
+
+    def _has_ranker(self, targets):
+        return self.ranker == "linear" or (self.ranker == "auto" and targets.multilabel)
 
     def _encode(self, y, n_samples, classes, resume, one_epoch):
         known = self.classes_ if resume else classes
@@ -448,6 +486,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self._label_counts = np.zeros(len(targets.classes))
         self._n_seen = 0.0
         self.calibration_ = np.array(_calibration.IDENTITY)
+        self._ranker = []
         self.n_iter_ = self.t_ = 0
         self.loss_ = float("nan")
         self.loss_curve_ = []
@@ -544,7 +583,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             network, X, some, n_threads).mean(axis=0)
         held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
         if len(held_out) >= _calibration.MIN_ROWS and targets.multilabel and self.calibrate:
-            self.calibration_ = calibrate(network, X, targets.matrix, held_out, n_threads)
+            self.calibration_ = calibrate(
+                network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out, n_threads)
 
     def _record(self, trainer, losses, stopping):
         self.t_ += trainer.step if trainer is not None else 0
@@ -573,15 +613,15 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             sparse), ones for all classes with a probability above 0.5. Works for any number of
             classes.
         """
-        network, X, n_threads = self._prepare(X)
+        network, ranker, X, n_threads = self._prepare(X)
         rows = np.arange(X.n_rows)
         if self._target_kind == "labels":
-            best, scores = _prediction.exact_topk(network, X, rows, 1, n_threads)
+            best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads)
             _check_scores(scores, rows)
             return self.classes_[best[:, 0]]
         slope, intercept = self.calibration_
         counts, found = np.zeros(X.n_rows, np.int64), []
-        for place, scores in _prediction.score_chunks(network, X, rows, n_threads):
+        for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
             _check_scores(scores, rows[place])
             # float32 finds what may be positive, float64 decides, as in predict_proba.
             row, column = np.nonzero(scores > np.nextafter(np.float32(-intercept / slope),
@@ -625,19 +665,19 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             k is not an integer in [1, n_classes], or `method` is unknown.
         """
-        network, X, n_threads = self._prepare(X)
+        network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
         if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= n_classes:
             raise ValueError(f"k must be an integer in [1, {n_classes}], the number of classes; "
                              f"got {k!r}.")
         rows = np.arange(X.n_rows)
         if method == "exact":
-            best, scores = _prediction.exact_topk(network, X, rows, int(k), n_threads)
+            best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads)
         elif method == "lsh":
             index = self._hash_index(network, n_threads)
             n_candidates = min(n_classes, max(self.n_candidates, int(k)))
-            best, scores = _prediction.lsh_topk(network, index, X, rows, int(k), n_candidates,
-                                                n_threads)
+            best, scores = _prediction.lsh_topk(network, ranker, index, X, rows, int(k),
+                                                n_candidates, n_threads)
         else:
             raise ValueError(f"method must be 'exact' or 'lsh', got {method!r}.")
         _check_scores(scores, rows)
@@ -742,7 +782,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         return log_softmax(scores, axis=1)
 
     def _all_scores(self, X):
-        network, X, n_threads = self._prepare(X)
+        network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
         if X.n_rows * n_classes > MAX_DENSE_SCORES:
             raise ValueError(
@@ -751,17 +791,36 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 f"sample, or at most {MAX_DENSE_SCORES // n_classes} samples a call."
             )
         result = np.empty((X.n_rows, n_classes))
-        for place, scores in _prediction.score_chunks(network, X, np.arange(X.n_rows), n_threads):
-            _check_scores(scores, np.arange(X.n_rows)[place])
+        rows = np.arange(X.n_rows)
+        for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
+            _check_scores(scores, rows[place])
             result[place] = scores
         slope, intercept = self.calibration_
         result *= slope
         result += intercept
         return result
 
-    def _prepare(self, X) -> tuple[Network, CSR, int]:
+    def _prepare(self, X) -> tuple[Network, Ranker | None, CSR, int]:
         check_is_fitted(self)
-        return self._network(), check_X(self, X, reset=False), effective_n_threads(self.n_jobs)
+        return (self._network(), _state.as_ranker(self.__dict__), check_X(self, X, reset=False),
+                effective_n_threads(self.n_jobs))
+
+    @property
+    def ranker_coef_(self):
+        """Weights of the linear rankers, see the class."""
+        ranker = self._fitted_ranker()
+        return None if ranker is None else ranker.coef
+
+    @property
+    def ranker_intercept_(self):
+        """Intercepts of the linear rankers, see the class."""
+        ranker = self._fitted_ranker()
+        return None if ranker is None else ranker.intercept
+
+    def _fitted_ranker(self) -> Ranker | None:
+        if not hasattr(self, "coefs_"):
+            raise AttributeError("The model isn't fitted yet, so it has no ranker.")
+        return _state.as_ranker(self.__dict__)
 
     def _network(self) -> Network:
         return _state.as_network(self.__dict__)

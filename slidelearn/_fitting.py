@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from . import _calibration, _prediction
 from ._network import Network
+from ._ranker import Ranker
 from ._training import Trainer
 from ._validation import CSR
 from .metrics import ndcg_at_k
@@ -99,12 +100,12 @@ def validation_score(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
     return float(ndcg_at_k(_indicator(labels)[rows], best, k=k))
 
 
-def calibrate(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
+def calibrate(network: Network, ranker: Ranker | None, X: CSR, labels: CSR, rows: np.ndarray,
               n_threads: int) -> np.ndarray:
     """Slope and intercept that turn scores into log-odds, fitted to some rows."""
     histogram = _calibration.ScoreHistogram()
     indicator = _indicator(labels)
-    for place, scores in _prediction.score_chunks(network, X, rows, n_threads):
+    for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
         truth = indicator[rows[place]].tocoo()
         histogram.add(scores, scores[truth.row, truth.col])
     return np.array(_calibration.platt_scaling(histogram))

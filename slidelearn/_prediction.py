@@ -7,6 +7,7 @@ which samples are predicted together, on chunks, or on threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,8 +16,12 @@ from ._lsh import LSHIndex
 from ._network import Network
 from ._validation import CSR
 
+if TYPE_CHECKING:
+    from ._ranker import Ranker
+
 CHUNK_FLOATS = 2**22  # scores (or activations) held at a time: 16 MiB
 KERNEL_WORK = 2**31  # multiply-adds between two looks at signals (Ctrl-C)
+FIRST_LOOK = 40  # logits of a sample that ranking looks at first
 BLOCK = 64  # samples scored side by side by the exact search
 NO_CLASS = np.iinfo(np.int32).max
 
@@ -43,7 +48,7 @@ def activation_chunks(network: Network, X: CSR, rows: np.ndarray, size: int,
         yield place, hidden_activations(network, X, rows[place], n_threads)
 
 
-def score_chunks(network: Network, X: CSR, rows: np.ndarray,
+def score_chunks(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray,
                  n_threads: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Places in `rows` and scores of all classes, (n, n_classes) float32, at most 16 MiB at a
     time (or one row). The array is reused by the next chunk."""
@@ -55,12 +60,53 @@ def score_chunks(network: Network, X: CSR, rows: np.ndarray,
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
         scores = buffer[:len(hidden)]
         _dense.block_logits(hidden, output.weights, output.bias, scores, panels, n_threads)
+        if ranker is not None:
+            ranker.penalise_all(X, rows[place], scores, n_threads)
         yield place, scores
+
+
+def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: int,
+         n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best classes of each row by score, best first, ties by class index.
+
+    A score is at most its logit. So the classes with the best logits are looked at, ever more of
+    them, until the k-th best score found is above all logits not looked at: the result is that of
+    scoring every class.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_rows, k), int32
+    scores : ndarray of shape (n_rows, k), float32
+    """
+    if ranker is None:
+        return exact_topk(network, X, rows, k, n_threads)
+    n_classes = len(network.output.bias)
+    classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
+    todo, looked_at = np.arange(len(rows)), min(n_classes, max(FIRST_LOOK, 4 * k))
+    while len(todo):
+        size = max(1, CHUNK_FLOATS // looked_at)
+        open_ = []
+        for start in range(0, len(todo), size):
+            part = todo[start:start + size]
+            found, logits = exact_topk(network, X, rows[part], looked_at, n_threads)
+            beyond = logits[:, -1].copy()
+            ranker.penalise_pairs(X, rows[part], found, logits, n_threads)
+            classes[part], scores[part] = _best_of(found, logits, k)
+            open_.append(part[~(scores[part, -1] > beyond)])
+        todo = np.concatenate(open_) if looked_at < n_classes else todo[:0]
+        looked_at = min(n_classes, 4 * looked_at)
+    return classes, scores
+
+
+def _best_of(classes: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each row's classes, best first, ties by class index."""
+    order = np.lexsort((classes, -scores), axis=-1)[:, :k]
+    return np.take_along_axis(classes, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int,
                n_threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best classes of each row among all, best first, ties by class index.
+    """The k classes of each row with the best logits, best first, ties by class index.
 
     Memory beside the result: at most 16 MiB of activations and heaps (or one block of 64 samples
     a thread), whatever the number of classes.
@@ -107,24 +153,30 @@ def _exact_topk_of(network, hidden, k, n_threads) -> tuple[np.ndarray, np.ndarra
     return ids, scores
 
 
-def lsh_topk(network: Network, index: LSHIndex, X: CSR, rows: np.ndarray, k: int,
-             n_candidates: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """As `exact_topk`, but only among the candidates that `index` finds for each row.
+def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, rows: np.ndarray,
+             k: int, n_candidates: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `topk`, but only among the candidates that `index` finds for each row.
 
     A row with fewer than k candidates gets its last places from the exact search over all classes
     (so a result has k distinct classes always).
     """
     output = network.output
     width = output.weights.shape[1]
-    size = max(1, CHUNK_FLOATS // (width + 2 * k + n_candidates))
-    classes = np.full((len(rows), k), NO_CLASS, np.int32)
-    scores = np.full((len(rows), k), -np.inf, np.float32)
+    n_kept = k if ranker is None else max(k, n_candidates)
+    size = max(1, CHUNK_FLOATS // (width + 2 * n_kept + n_candidates))
+    classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
         candidates, counts = index.query(hidden, strategy="topk", n_candidates=n_candidates)
-        _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts,
-                             scores[place], classes[place], n_threads)
-        short = np.flatnonzero(counts < k)
+        found = np.full((len(hidden), n_kept), NO_CLASS, np.int32)
+        best = np.full((len(hidden), n_kept), -np.inf, np.float32)
+        _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts, best, found,
+                             n_threads)
+        if ranker is not None:
+            real = np.where(found == NO_CLASS, np.int32(0), found)
+            ranker.penalise_pairs(X, rows[place], real, best, n_threads)
+            found, best = _best_of(found, best, k)
+        classes[place], scores[place] = found, best
+        short = np.flatnonzero(counts < k) + place.start
         if len(short):
-            exact = _exact_topk_of(network, hidden[short], k, n_threads)
-            classes[place][short], scores[place][short] = exact
+            classes[short], scores[short] = topk(network, ranker, X, rows[short], k, n_threads)
     return classes, scores

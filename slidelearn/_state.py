@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._network import Layer, Network
+from ._ranker import Ranker
 
 SCALARS = {"t_": int, "n_iter_": int, "_seed": int, "_n_seen": float, "_target_kind": str,
            "out_activation_": str}
@@ -23,6 +24,7 @@ def check_state(state: dict[str, Any]) -> None:
         _check_array("_activation_mean", state["_activation_mean"],
                      (network.output.weights.shape[1],))
         _check_optimizer_state(state["_optimizer_state"], network)
+        _check_ranker(state["_ranker"], len(state["classes_"]), state["n_features_in_"])
         for name, kind in SCALARS.items():
             if type(state[name]) is not kind:
                 raise ValueError(f"{name} must be of type {kind.__name__}, found "
@@ -64,6 +66,11 @@ def as_network(state: dict[str, Any]) -> Network:
         _check_array(f"intercepts_[{i}]", bias, (widths[i + 1],))
     return Network([Layer(weights.T if i == last else weights, bias)
                     for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True))])
+
+
+def as_ranker(state: dict[str, Any]) -> Ranker | None:
+    """The linear rankers of a fitted model, without a copy; None if it has none."""
+    return Ranker(*state["_ranker"], state["n_features_in_"]) if state["_ranker"] else None
 
 
 def optimizer_state(network: Network) -> list[list[np.ndarray]]:
@@ -126,6 +133,22 @@ def _check_optimizer_state(saved, network) -> None:
             if not present[j]:
                 shape = (0, 0) if j < 2 else (0,)
             _check_array(f"_optimizer_state[{i}][{j}]", array, shape)
+
+
+def _check_ranker(arrays, n_classes, n_features) -> None:
+    if len(arrays) not in (0, 4):
+        raise ValueError(f"_ranker must have 4 arrays or none, found {len(arrays)}.")
+    if not arrays:
+        return
+    indptr, indices, data, intercept = arrays
+    _check_array("_ranker[0]", indptr, (n_classes + 1,), np.int64)
+    if indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+        raise ValueError("_ranker[0] must rise from 0.")
+    _check_array("_ranker[1]", indices, (int(indptr[-1]),), np.int32)
+    _check_array("_ranker[2]", data, (int(indptr[-1]),))
+    _check_array("_ranker[3]", intercept, (n_classes,))
+    if len(indices) and (indices.min() < 0 or indices.max() >= n_features):
+        raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
 
 
 def _check_array(name, array, shape, dtype=np.float32, order="C") -> None:

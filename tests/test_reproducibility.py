@@ -1,5 +1,6 @@
 """The same seed gives the same bits, however many threads, batches of prediction or lanes."""
 
+import copy
 import hashlib
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from slidelearn import SlideClassifier, _prediction
+from slidelearn import SlideClassifier, _prediction, _state
 from slidelearn._kernels import _simd
 from slidelearn._validation import canonical_csr
 from slidelearn.datasets import make_extreme_classification
@@ -151,17 +152,20 @@ def test_no_rows(fitted, data):
     network, X = fitted._network(), canonical_csr(data[0])
     for found in (
         _prediction.exact_topk(network, X, np.empty(0, np.int64), 3, 2),
-        _prediction.lsh_topk(network, fitted._hash_index(network, 2), X, np.empty(0, np.int64), 3,
-                             5, 2),
+        _prediction.topk(network, _state.as_ranker(vars(fitted)), X, np.empty(0, np.int64), 3, 2),
+        _prediction.lsh_topk(network, None, fitted._hash_index(network, 2), X,
+                             np.empty(0, np.int64), 3, 5, 2),
     ):
         assert [a.shape for a in found] == [(0, 3), (0, 3)]
-    assert list(_prediction.score_chunks(network, X, np.empty(0, np.int64), 2)) == []
+    assert list(_prediction.score_chunks(network, None, X, np.empty(0, np.int64), 2)) == []
 
 
 def test_scores_that_overflow(fitted, data):
     """Whatever the scores of absurd samples are, they get k distinct classes."""
     X = data[0][:3].astype(np.float32)
     X.data[:] = 1e38
+    fitted = copy.copy(fitted)
+    fitted._ranker = []  # whose hinge loss would overflow, too, which is an error
     for n_jobs in (1, 8):
         for method in ("exact", "lsh"):
             labels, _ = fitted.set_params(n_jobs=n_jobs).predict_topk(X, 9, method=method)

@@ -1,0 +1,267 @@
+"""Linear rankers, one per class: trained by dual coordinate descent, and their scores.
+
+A ranker reads the features of X themselves, not the hidden layer, and is stored sparse. Scores are
+plain chains of multiplications and additions over features in ascending order, so that the
+class-by-class and the feature-by-feature route give the same bits.
+"""
+
+from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY, fabs
+from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
+
+cdef extern from "rng.h" nogil:
+    uint64_t rng_bits(uint64_t key, uint64_t counter)
+    uint64_t rng_below(uint64_t bits, uint64_t n)
+    uint64_t rng_stream(uint64_t key, uint64_t index)
+
+
+cdef struct problem_t:  # what the rankers of all classes share
+    const int64_t* indptr
+    const int32_t* indices
+    const float* data
+    const double* squared_norm  # of a sample, that of the bias feature included
+    const double* softness  # 1 / (2 C) of a sample
+    double bias_feature
+    double tolerance
+    int max_iter
+
+
+cdef inline double _dot(const problem_t* p, Py_ssize_t row, const float* w) noexcept nogil:
+    cdef double total = 0
+    cdef int64_t q
+    for q in range(p.indptr[row], p.indptr[row + 1]):
+        total += <double>p.data[q] * w[p.indices[q]]
+    return total
+
+
+cdef inline void _add(const problem_t* p, Py_ssize_t row, double step, float* w) noexcept nogil:
+    cdef int64_t q
+    for q in range(p.indptr[row], p.indptr[row + 1]):
+        w[p.indices[q]] = <float>(w[p.indices[q]] + step * p.data[q])
+
+
+cdef double _descend(const problem_t* p, const int32_t* rows, const int8_t* sign, Py_ssize_t n,
+                     uint64_t key, double* alpha, int32_t* order, float* w) noexcept nogil:
+    # Dual coordinate descent with shrinking for the L2-loss SVM (Hsieh et al. 2008, algorithm 3).
+    # Leaves the weights in w and returns the intercept.
+    cdef Py_ssize_t s, i, j, n_active = n
+    cdef double gradient, projected, old, step, bias = 0
+    cdef double bound = INFINITY, highest, lowest
+    cdef uint64_t counter = 0
+    cdef int _sweep
+    for s in range(n):
+        alpha[s] = 0
+        order[s] = <int32_t>s
+    for _sweep in range(p.max_iter):
+        highest = -INFINITY
+        lowest = INFINITY
+        for s in range(n_active - 1):
+            j = s + rng_below(rng_bits(key, counter), n_active - s)
+            counter += 1
+            order[s], order[j] = order[j], order[s]
+        s = 0
+        while s < n_active:
+            i = order[s]
+            gradient = (sign[i] * (_dot(p, rows[i], w) + bias * p.bias_feature) - 1
+                        + p.softness[rows[i]] * alpha[i])
+            if alpha[i] == 0 and gradient > bound:  # won't move for a while: shrink
+                n_active -= 1
+                order[s], order[n_active] = order[n_active], order[s]
+                continue
+            s += 1
+            projected = gradient if alpha[i] > 0 or gradient < 0 else 0
+            highest = max(highest, projected)
+            lowest = min(lowest, projected)
+            if projected == 0:
+                continue
+            old = alpha[i]
+            alpha[i] = max(old - gradient / (p.squared_norm[rows[i]] + p.softness[rows[i]]), 0)
+            step = (alpha[i] - old) * sign[i]
+            _add(p, rows[i], step, w)
+            bias += step * p.bias_feature
+        if highest - lowest <= p.tolerance:
+            if n_active == n:
+                break
+            n_active = n
+            bound = INFINITY
+        else:
+            bound = highest if highest > 0 else INFINITY
+    return bias * p.bias_feature
+
+
+cdef Py_ssize_t _harvest(const problem_t* p, const int32_t* rows, Py_ssize_t n, float threshold,
+                         float* w, int32_t* indices, float* data) noexcept nogil:
+    # Move the weights above the threshold from w to (indices, data), leaving w zero.
+    cdef Py_ssize_t s, found = 0
+    cdef int64_t q
+    cdef int32_t f
+    for s in range(n):
+        for q in range(p.indptr[rows[s]], p.indptr[rows[s] + 1]):
+            f = p.indices[q]
+            if fabs(w[f]) > threshold:
+                indices[found] = f
+                data[found] = w[f]
+                found += 1
+            w[f] = 0
+    return found
+
+
+def train_rankers(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const double[::1] squared_norm,
+    const double[::1] softness,
+    double bias_feature,
+    const int64_t[::1] pair_starts,
+    const int32_t[::1] pair_rows,
+    const int8_t[::1] pair_sign,
+    Py_ssize_t first,
+    const int64_t[::1] room,
+    double tolerance,
+    int max_iter,
+    double threshold,
+    uint64_t key,
+    double[:, ::1] alpha,
+    int32_t[:, ::1] order,
+    float[:, ::1] scratch,
+    int64_t[::1] counts,
+    int32_t[::1] out_indices,
+    float[::1] out_data,
+    float[::1] intercept,
+    int n_threads,
+):
+    """Train the rankers of classes first, ..., first + len(counts) - 1.
+
+    Parameters
+    ----------
+    indptr, indices, data : CSR arrays of X
+    squared_norm, softness : (n_samples,) squared length with the bias feature, and 1 / (2 C)
+    pair_starts, pair_rows, pair_sign : the samples of each class; 1 if it has the class, else -1
+    room : (n_trained + 1,) where the weights of each class start in the output
+    tolerance, max_iter : stop when projected gradients differ by less, or after so many sweeps
+    threshold : weights of at most this size are dropped
+    key : of random numbers
+    alpha, order : scratch, (n_threads, most samples of a class)
+    scratch : (n_threads, n_features) of zeros, left as zeros
+    counts, out_indices, out_data, intercept : output
+
+    Owner: class.
+    """
+    cdef Py_ssize_t c, start, n
+    cdef int thread = 0
+    cdef problem_t p
+    if first + counts.shape[0] + 1 > pair_starts.shape[0] or len(pair_rows) == 0:
+        counts[:] = 0
+        intercept[:] = 0
+        return
+    p.indptr = &indptr[0]
+    p.indices = &indices[0] if indices.shape[0] > 0 else NULL
+    p.data = &data[0] if data.shape[0] > 0 else NULL
+    p.squared_norm = &squared_norm[0]
+    p.softness = &softness[0]
+    p.bias_feature = bias_feature
+    p.tolerance = tolerance
+    p.max_iter = max_iter
+    with nogil, parallel(num_threads=n_threads):
+        thread = threadid()
+        for c in prange(counts.shape[0], schedule="dynamic", chunksize=4):
+            start = pair_starts[first + c]
+            n = pair_starts[first + c + 1] - start
+            counts[c] = 0
+            intercept[c] = 0
+            if n > 0 and scratch.shape[1] > 0 and out_indices.shape[0] > 0:
+                intercept[c] = <float>_descend(&p, &pair_rows[start], &pair_sign[start], n,
+                                               rng_stream(key, first + c), &alpha[thread, 0],
+                                               &order[thread, 0], &scratch[thread, 0])
+                if room[c] < room[c + 1]:
+                    counts[c] = _harvest(&p, &pair_rows[start], n, <float>threshold,
+                                         &scratch[thread, 0], &out_indices[room[c]],
+                                         &out_data[room[c]])
+
+
+cdef inline float _penalised(float logit, float response, float penalty) noexcept nogil:
+    # The logit less a multiple of the ranker's squared hinge loss, were the class true.
+    if response >= 1:
+        return logit
+    return logit - penalty * ((1 - response) * (1 - response))
+
+
+def penalise_pairs(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const int64_t[::1] rows,
+    const int64_t[::1] class_indptr,
+    const int32_t[::1] features,
+    const float[::1] weights,
+    const float[::1] intercept,
+    float penalty,
+    const int32_t[:, ::1] classes,
+    float[:, ::1] dense,
+    float[:, ::1] logits,
+    int n_threads,
+):
+    """Logits of some classes of each sample become scores, in place.
+
+    `dense`, (n_threads, n_features), holds zeros and is left so. The ranker's weights are CSR by
+    class. Owner: sample.
+    """
+    cdef Py_ssize_t i, j
+    cdef int64_t q
+    cdef int32_t c
+    cdef float response
+    cdef float* x = NULL
+    if dense.shape[1] == 0:
+        return
+    with nogil, parallel(num_threads=n_threads):
+        x = &dense[threadid(), 0]
+        for i in prange(rows.shape[0], schedule="dynamic", chunksize=16):
+            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
+                x[indices[q]] = data[q]
+            for j in range(classes.shape[1]):
+                c = classes[i, j]
+                response = intercept[c]
+                for q in range(class_indptr[c], class_indptr[c + 1]):
+                    response = response + weights[q] * x[features[q]]
+                logits[i, j] = _penalised(logits[i, j], response, penalty)
+            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
+                x[indices[q]] = 0
+
+
+def penalise_all(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const int64_t[::1] rows,
+    const int64_t[::1] feature_indptr,
+    const int32_t[::1] classes,
+    const float[::1] weights,
+    const float[::1] intercept,
+    float penalty,
+    float[:, ::1] responses,
+    float[:, ::1] logits,
+    int n_threads,
+):
+    """Logits of all classes of each sample become scores, in place.
+
+    `responses`, (n_threads, n_classes), is scratch. The ranker's weights are CSR by feature.
+    Owner: sample.
+    """
+    cdef Py_ssize_t i, c
+    cdef int64_t q, s
+    cdef int32_t f
+    cdef float* response = NULL
+    if responses.shape[1] == 0:
+        return
+    with nogil, parallel(num_threads=n_threads):
+        response = &responses[threadid(), 0]
+        for i in prange(rows.shape[0], schedule="dynamic", chunksize=16):
+            for c in range(logits.shape[1]):
+                response[c] = intercept[c]
+            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
+                f = indices[q]
+                for s in range(feature_indptr[f], feature_indptr[f + 1]):
+                    response[classes[s]] = response[classes[s]] + weights[s] * data[q]
+            for c in range(logits.shape[1]):
+                logits[i, c] = _penalised(logits[i, c], response[c], penalty)

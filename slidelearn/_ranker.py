@@ -1,0 +1,204 @@
+"""Linear rankers on the features themselves: the wide half of the model.
+
+The network is the matcher: it is good at what generalises, and its hidden layer forgets rare
+features. Once it is trained, each class gets a linear classifier on X that learns to tell its
+samples from those for which the network only believes that it might be right (Prabhu et al. 2018,
+section 3.3, and Zhang et al. 2021, section 3.2, do so behind trees and transformers). The score of
+class c is::
+
+    logit_c(x) - PENALTY * max(0, 1 - r_c(x))**2,    r_c(x) = x . v_c + d_c
+
+i.e. the network's logit less the ranker's squared hinge loss, were the class true. No score
+exceeds its logit, so the best classes can be found among the best logits; see `_prediction`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from . import _prediction
+from ._kernels import _hashing, _ranker
+from ._network import Layer, Network
+from ._validation import CSR
+
+PENALTY = 1.5  # weight of the hinge loss
+N_SHORTLIST = 40  # classes of a sample with the best logits: its labels and hard negatives
+MAX_POOL = 2**14  # classes among which shortlists look; more: labels near by and random ones
+CHUNK_ROWS = 2**11  # samples that share a pool
+THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
+TOLERANCE = 0.1  # of the dual problem's gradient, and
+MAX_SWEEPS = 10  # sweeps at most
+OUTPUT_ROOM = 2**22  # weights held before small ones are dropped
+KEY_POOL, KEY_ORDER = range(2)
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Linear classifiers of all classes: CSR by class.
+
+    Attributes
+    ----------
+    indptr : ndarray of shape (n_classes + 1,), int64
+    indices : ndarray of shape (nnz,), int32, features, ascending within a class
+    data : ndarray of shape (nnz,), float32
+    intercept : ndarray of shape (n_classes,), float32
+    n_features : int
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    intercept: np.ndarray
+    n_features: int
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """What a model keeps."""
+        return [self.indptr, self.indices, self.data, self.intercept]
+
+    @property
+    def coef(self) -> sp.csr_array:
+        """Weights, (n_classes, n_features)."""
+        return sp.csr_array((self.data, self.indices, self.indptr),
+                            shape=(len(self.intercept), self.n_features))
+
+    @cached_property
+    def _by_feature(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        by_feature = self.coef.tocsc()
+        return (by_feature.indptr.astype(np.int64), by_feature.indices.astype(np.int32),
+                by_feature.data)
+
+    def penalise_pairs(self, X: CSR, rows: np.ndarray, classes: np.ndarray, logits: np.ndarray,
+                       n_threads: int) -> None:
+        """Logits of some classes of each row, (n_rows, m), become scores, in place."""
+        dense = np.zeros((n_threads, self.n_features), np.float32)
+        _ranker.penalise_pairs(X.indptr, X.indices, X.data, rows, *self.arrays, PENALTY, classes,
+                               dense, logits, n_threads)
+
+    def penalise_all(self, X: CSR, rows: np.ndarray, logits: np.ndarray, n_threads: int) -> None:
+        """Logits of all classes of each row, (n_rows, n_classes), become scores, in place."""
+        responses = np.empty((n_threads, len(self.intercept)), np.float32)
+        _ranker.penalise_all(X.indptr, X.indices, X.data, rows, *self._by_feature, self.intercept,
+                             PENALTY, responses, logits, n_threads)
+
+
+def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray, rows: np.ndarray,
+               C: float, key: int, n_threads: int) -> Ranker:
+    """Train the rankers of all classes on `rows`.
+
+    Each class sees the samples that have it, and as negatives those that have it on their
+    shortlist. L2-regularised squared hinge loss (Hsieh et al. 2008), C being relative to the mean
+    squared length of the rows of X, so that X may have any scale.
+
+    Parameters
+    ----------
+    network : Network, trained
+    X : CSR of shape (n_samples, n_features)
+    labels : CSR of shape (n_samples, n_classes)
+    sample_weight : ndarray of shape (n_samples,), float32
+    rows : ndarray of int64, samples to train on
+    C : float, weight of a sample's loss against the squared length of the weights
+    key : int, all random numbers follow from it
+    n_threads : int
+    """
+    squares = np.square(X.data, dtype=np.float64)
+    squared_norm = np.add.reduceat(np.append(squares, 0.0), X.indptr[:-1])
+    squared_norm[np.diff(X.indptr) == 0] = 0
+    scale = float(squared_norm[rows].mean())
+    if not 0 < scale < np.inf:
+        scale = 1.0
+    shortlist = shortlists(network, X, labels, rows, _hashing.stream_key(key, KEY_POOL), n_threads)
+    starts, pair_rows, pair_sign = _pairs(shortlist, labels, rows)
+    softness = np.full(X.n_rows, np.inf)
+    softness[rows] = 0.5 * scale / (C * sample_weight[rows].astype(np.float64))
+    most = int(np.diff(starts).max(initial=0))
+    alpha, order = np.empty((n_threads, most)), np.empty((n_threads, most), np.int32)
+    scratch = np.zeros((n_threads, X.shape[1]), np.float32)
+    n_classes = labels.shape[1]
+    intercept = np.zeros(n_classes, np.float32)
+    parts = []
+    for first, room in _output_blocks(starts, pair_rows, X):
+        n = len(room) - 1
+        counts = np.zeros(n, np.int64)
+        indices, data = np.empty(max(1, room[-1]), np.int32), np.empty(max(1, room[-1]), np.float32)
+        _ranker.train_rankers(
+            X.indptr, X.indices, X.data, squared_norm + scale, softness, np.sqrt(scale), starts,
+            pair_rows, pair_sign, first, room, TOLERANCE, MAX_SWEEPS, THRESHOLD / np.sqrt(scale),
+            _hashing.stream_key(key, KEY_ORDER), alpha, order, scratch, counts, indices, data,
+            intercept[first:first + n], n_threads)
+        kept = np.repeat(room[:-1] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        parts.append((counts, indices[kept], data[kept]))
+    counts, indices, data = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    coef = sp.csr_array((data, indices, np.concatenate([[0], np.cumsum(counts)])),
+                        shape=(n_classes, X.shape[1]))
+    coef.sort_indices()
+    return Ranker(coef.indptr.astype(np.int64), coef.indices.astype(np.int32), coef.data,
+                  intercept, X.shape[1])
+
+
+def shortlists(network: Network, X: CSR, labels: CSR, rows: np.ndarray, key: int,
+               n_threads: int) -> np.ndarray:
+    """The classes with the best logits for each of `rows`, (n_rows, at most `N_SHORTLIST`), int32.
+
+    With more than `MAX_POOL` classes, the best of a pool that `CHUNK_ROWS` samples share: the
+    labels of all of them and random classes, `MAX_POOL` together. So the cost of a sample is
+    bounded, whatever the number of classes.
+    """
+    n_classes = labels.shape[1]
+    if n_classes <= MAX_POOL:
+        return _prediction.exact_topk(network, X, rows, min(N_SHORTLIST, n_classes), n_threads)[0]
+    result = np.empty((len(rows), N_SHORTLIST), np.int32)
+    rng = np.random.default_rng(key)
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chunk = rows[start:start + CHUNK_ROWS]
+        own = np.unique(_take(labels, chunk)[1])
+        drawn = rng.integers(0, n_classes, max(N_SHORTLIST, MAX_POOL - len(own)))
+        pool = np.union1d(own, drawn).astype(np.int32)
+        output = Layer(network.output.weights[pool], network.output.bias[pool])
+        best, _ = _prediction.exact_topk(Network([*network.layers[:-1], output]), X, chunk,
+                                         min(N_SHORTLIST, len(pool)), n_threads)
+        if best.shape[1] < N_SHORTLIST:  # draws that fell together: say the last one again
+            best = np.pad(best, ((0, 0), (0, N_SHORTLIST - best.shape[1])), mode="edge")
+        result[start:start + CHUNK_ROWS] = pool[best]
+    return result
+
+
+def _take(matrix: CSR, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position in `rows` and column of each entry of some rows."""
+    counts = matrix.indptr[rows + 1] - matrix.indptr[rows]
+    position = np.repeat(np.arange(len(rows)), counts)
+    offset = np.repeat(matrix.indptr[rows] - np.cumsum(counts) + counts, counts)
+    return position, matrix.indices[offset + np.arange(counts.sum())]
+
+
+def _pairs(shortlist: np.ndarray, labels: CSR,
+           rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The samples of each class: starts, rows (ascending), and 1 for a label or -1."""
+    n_classes = labels.shape[1]
+    position, column = _take(labels, rows)
+    shape = (len(rows), n_classes)
+    wrong = np.repeat(np.arange(len(rows)), shortlist.shape[1])
+    both = sp.coo_array((
+        np.concatenate([np.full(len(column), 2**20), np.ones(shortlist.size)]).astype(np.int32),
+        (np.concatenate([position, wrong]), np.concatenate([column, shortlist.ravel()]))),
+        shape=shape).tocsc()
+    both.sum_duplicates()
+    sign = np.where(both.data >= 2**20, 1, -1).astype(np.int8)
+    return both.indptr.astype(np.int64), rows[both.indices].astype(np.int32), sign
+
+
+def _output_blocks(starts, pair_rows, X):
+    """Runs of classes whose weights, before small ones are dropped, fit in `OUTPUT_ROOM`, or single
+    classes: the first class, and where each class's weights may start."""
+    nnz = np.append(0, np.cumsum(np.diff(X.indptr)[pair_rows]))
+    bound = np.minimum(nnz[starts[1:]] - nnz[starts[:-1]], X.shape[1])
+    first = 0
+    while first < len(bound):
+        room = np.append(0, np.cumsum(bound[first:first + OUTPUT_ROOM]))
+        n = max(1, int(np.searchsorted(room, OUTPUT_ROOM, side="right")) - 1)
+        yield first, room[:n + 1]
+        first += n

@@ -1,0 +1,203 @@
+"""Linear rankers: the solver against liblinear's, scores by both routes, exactness of top-k."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.svm import LinearSVC
+
+from slidelearn import SlideClassifier, _prediction, _ranker, _state
+from slidelearn._validation import canonical_csr
+from slidelearn.datasets import make_extreme_classification
+from slidelearn.metrics import precision_at_k
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_extreme_classification(1500, 400, 200, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return SlideClassifier([32], max_iter=3, random_state=0).fit(*data)
+
+
+def parts(model, X, Y):
+    ones = sp.csr_array(Y, dtype=np.float32)
+    return model._network(), canonical_csr(sp.csr_array(X, dtype=np.float32)), canonical_csr(ones)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("C", [0.2, 1.0])
+def test_solver_agrees_with_liblinear(data, model, monkeypatch, scale, C):
+    monkeypatch.setattr(_ranker, "TOLERANCE", 1e-7)
+    monkeypatch.setattr(_ranker, "MAX_SWEEPS", 3000)
+    monkeypatch.setattr(_ranker, "THRESHOLD", 0.0)
+    network, X, labels = parts(model, data[0] * scale, data[1])
+    rows = np.arange(0, 1500, 2)
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, 1500).astype(np.float32)
+    ranker = _ranker.fit_ranker(network, X, labels, weight, rows, C, 7, 2)
+    shortlist = _ranker.shortlists(network, X, labels, rows, 0, 1)
+    features = sp.csr_array(data[0] * scale)
+    mean_square = features[rows].power(2).sum(axis=1).mean()
+    truth = sp.csr_array(data[1])[rows].toarray() > 0
+    checked = 0
+    for c in range(0, 200, 17):
+        chosen = truth[:, c] | (shortlist == c).any(axis=1)
+        if truth[chosen, c].all() or not truth[chosen, c].any():
+            continue
+        oracle = LinearSVC(loss="squared_hinge", C=C / mean_square, tol=1e-8, max_iter=100_000,
+                           intercept_scaling=np.sqrt(mean_square), random_state=0)
+        oracle.fit(features[rows[chosen]], truth[chosen, c], weight[rows[chosen]])
+        found = ranker.coef[[c]].toarray()
+        np.testing.assert_allclose(found, oracle.coef_, atol=2e-3 / np.sqrt(mean_square))
+        np.testing.assert_allclose(ranker.intercept[c], oracle.intercept_[0], atol=2e-3)
+        checked += 1
+    assert checked >= 5
+
+
+def test_class_without_samples_and_small_weights_are_left_out(data, model):
+    network, X, labels = parts(model, *data)
+    ranker = _ranker.fit_ranker(network, X, labels, np.ones(1500, np.float32), np.arange(1500), 1.0,
+                                0, 1)
+    norm = np.sqrt(sp.csr_array(data[0]).power(2).sum(axis=1).mean())
+    assert ranker.coef.nnz > 0
+    assert np.abs(ranker.data).min() > _ranker.THRESHOLD / norm * 0.999
+    assert ranker.coef.has_sorted_indices
+
+
+def test_output_in_blocks_is_the_same(data, model, monkeypatch):
+    network, X, labels = parts(model, *data)
+    args = network, X, labels, np.ones(1500, np.float32), np.arange(1500), 1.0, 3
+    whole = _ranker.fit_ranker(*args, 1)
+    monkeypatch.setattr(_ranker, "OUTPUT_ROOM", 500)
+    cut = _ranker.fit_ranker(*args, 2)
+    for a, b in zip(whole.arrays, cut.arrays, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_scores_follow_the_definition(data, model):
+    network, X, _ = parts(model, *data)
+    _state.as_ranker(vars(model))
+    hidden = _prediction.hidden_activations(network, X, np.arange(50), 1)
+    logits = hidden.astype(float) @ network.output.weights.T + network.output.bias
+    response = sp.csr_array(data[0])[:50] @ model.ranker_coef_.T.toarray() + model.ranker_intercept_
+    expected = logits - _ranker.PENALTY * np.maximum(0, 1 - response) ** 2
+    slope, intercept = model.calibration_
+    np.testing.assert_allclose(model.decision_function(data[0][:50]),
+                               slope * expected + intercept, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("k", [1, 5, 60, 200])
+@pytest.mark.parametrize("first_look", [1, 40])
+def test_topk_is_that_of_all_scores(data, model, monkeypatch, k, first_look):
+    monkeypatch.setattr(_prediction, "FIRST_LOOK", first_look)
+    scores = model.decision_function(data[0])
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    labels, best = model.predict_topk(data[0], k)
+    np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1))
+    ties = (np.diff(np.take_along_axis(scores, order, 1), axis=1) == 0).any(axis=1)
+    np.testing.assert_array_equal(labels[~ties], order[~ties])
+
+
+def test_pool_of_many_classes(data, model, monkeypatch):
+    network, X, labels = parts(model, *data)
+    rows = np.arange(0, 1500, 3)
+    every = _ranker.shortlists(network, X, labels, rows, 0, 1)
+    monkeypatch.setattr(_ranker, "MAX_POOL", 150)
+    monkeypatch.setattr(_ranker, "CHUNK_ROWS", 10)
+    some = _ranker.shortlists(network, X, labels, rows, 0, 2)
+    np.testing.assert_array_equal(some, _ranker.shortlists(network, X, labels, rows, 0, 1))
+    assert some.shape == every.shape
+    assert some.min() >= 0 and some.max() < 200
+    assert not np.array_equal(some, every)
+    shared = np.mean([np.isin(a, b).mean() for a, b in zip(some, every, strict=True)])
+    assert shared > 0.4
+
+
+def test_same_bits_on_any_number_of_threads(data):
+    one, two = (SlideClassifier([16], max_iter=2, random_state=0, n_jobs=n).fit(*data)
+                for n in (1, 2))
+    for a, b in zip(one._ranker, two._ranker, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.decision_function(data[0]), two.decision_function(data[0]))
+
+
+def test_without_ranker_the_network_is_the_same(data):
+    with_, without = (SlideClassifier([16], max_iter=2, random_state=0, ranker=r).fit(*data)
+                      for r in ("linear", None))
+    for a, b in zip(with_.coefs_, without.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert without.ranker_coef_ is None and without.ranker_intercept_ is None
+    assert with_.ranker_coef_.shape == (200, 400)
+
+
+def test_ranker_helps_where_labels_hang_on_rare_features():
+    """Five samples a label, each with the label's own feature among noise."""
+    rng = np.random.default_rng(0)
+    n, n_classes = 2000, 400
+    label = rng.integers(0, n_classes, n)
+    Y = sp.csr_array((np.ones(n), (np.arange(n), label)), shape=(n, n_classes))
+    X = sp.hstack([Y, 0.5 * sp.random_array((n, 100), density=0.05, rng=rng)], format="csr")
+    found = {}
+    for ranker in ("auto", None):
+        model = SlideClassifier([16], max_iter=20, random_state=0, ranker=ranker)
+        model.fit(X[:1600], Y[:1600])
+        found[ranker] = precision_at_k(Y[1600:], model.predict_topk(X[1600:], 1)[0], 1)
+    assert found["auto"] > found[None] + 0.05
+
+
+def test_auto_is_for_indicators(data):
+    X, Y = data
+    y = np.asarray(sp.csr_array(Y).argmax(axis=1)).ravel()
+    assert SlideClassifier([8], max_iter=1, random_state=0).fit(X, y).ranker_coef_ is None
+    model = SlideClassifier([8], max_iter=1, random_state=0, ranker="linear").fit(X, y)
+    assert model.ranker_coef_.nnz > 0
+    scores = model.decision_function(X)
+    np.testing.assert_array_equal(model.predict(X), model.classes_[scores.argmax(axis=1)])
+
+
+def test_partial_fit_keeps_and_fit_replaces_the_ranker(data):
+    X, Y = data
+    model = SlideClassifier([16], max_iter=1, random_state=0)
+    assert model.partial_fit(X, Y).ranker_coef_ is None
+    before = model.fit(X, Y).ranker_coef_
+    after = model.partial_fit(X, Y).ranker_coef_
+    np.testing.assert_array_equal(before.data, after.data)
+    assert model.set_params(ranker=None).fit(X, Y).ranker_coef_ is None
+
+
+def test_not_fitted():
+    model = SlideClassifier()
+    assert not hasattr(model, "ranker_coef_") and not hasattr(model, "ranker_intercept_")
+
+
+@pytest.mark.parametrize("C", [0.0, -1.0, "1"])
+def test_bad_C(data, C):
+    with pytest.raises(ValueError, match="'C' parameter"):
+        SlideClassifier(C=C).fit(*data)
+
+
+@pytest.mark.parametrize(("place", "change", "message"), [
+    (0, lambda a: a[:-1], r"_ranker\[0\]"),
+    (0, lambda a: a[::-1].copy(), r"_ranker\[0\] must rise from 0"),
+    (1, lambda a: a + 400, r"_ranker\[1\] has a feature outside of"),
+    (2, lambda a: a.astype(float), r"_ranker\[2\] must be an array of float32"),
+    (3, lambda a: a[:5], r"_ranker\[3\]"),
+])
+def test_tampered_state_is_refused(model, place, change, message):
+    broken = clone(model)
+    broken.__dict__ = {**vars(model), "_ranker": list(model._ranker)}
+    broken._ranker[place] = change(broken._ranker[place])
+    with pytest.raises(ValueError, match=message):
+        pickle.loads(pickle.dumps(broken))
+
+
+def test_rows_without_features_and_without_labels(data):
+    X, Y = sp.csr_array(data[0]).tolil(), sp.csr_array(data[1]).tolil()
+    X[:30] = 0
+    Y[20:60] = 0
+    model = SlideClassifier([8], max_iter=1, random_state=0).fit(X.tocsr(), Y.tocsr())
+    assert np.isfinite(model.decision_function(X.tocsr())).all()

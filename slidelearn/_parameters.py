@@ -17,6 +17,7 @@ MAX_HASH_LENGTH = {"simhash": 63, "wta": 21, "dwta": 21, "minhash": 21}  # keys 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "loss": [StrOptions({"auto", "sigmoid", "softmax"})],
+    "class_weight": [dict, StrOptions({"balanced", "propensity"}), None],
     "solver": [StrOptions({"adam", "adagrad", "sgd"})],
     "learning_rate": [StrOptions({"linear", "constant"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._history import check_history
 from ._network import Layer, Network
 
 SCALARS = {"t_": int, "n_iter_": int, "_seed": int, "_n_seen": float, "_target_kind": str,
@@ -23,6 +24,7 @@ def check_state(state: dict[str, Any]) -> None:
         _check_array("_activation_mean", state["_activation_mean"],
                      (network.output.weights.shape[1],))
         _check_optimizer_state(state["_optimizer_state"], network)
+        check_history(state["history_"])
         for name, kind in SCALARS.items():
             if type(state[name]) is not kind:
                 raise ValueError(f"{name} must be of type {kind.__name__}, found "
@@ -64,6 +66,13 @@ def as_network(state: dict[str, Any]) -> Network:
         _check_array(f"intercepts_[{i}]", bias, (widths[i + 1],))
     return Network([Layer(weights.T if i == last else weights, bias)
                     for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True))])
+
+
+def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
+    """`coefs_` and `intercepts_` of an estimator, without a copy."""
+    *below, output = network.layers
+    return {"coefs_": [*(layer.weights for layer in below), output.weights.T],
+            "intercepts_": [layer.bias for layer in network.layers]}
 
 
 def optimizer_state(network: Network) -> list[list[np.ndarray]]:

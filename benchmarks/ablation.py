@@ -128,7 +128,8 @@ def measure(changes, data, seed, options):
         model.fit(X_train, Y_train)
     top, _ = model.predict_topk(X_validation, k=min(5, Y.shape[1]))
     return {"wall s": watch.wall, "CPU s": watch.cpu, "epochs": max_iter * share,
-            "active": float(np.mean(model.history_["active_size"])), **quality(Y_validation, top, Y)}
+            "active": float(np.mean(model.history_["active_size"])),
+            **quality(Y_validation, top, Y)}
 
 
 COLUMNS = [("wall s", 8, ".1f"), ("CPU s", 8, ".1f"), ("epochs", 7, ".2f"), ("active", 9, ".0f"),

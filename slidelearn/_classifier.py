@@ -467,7 +467,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
-            vars(self).update(derived(network, max_pairs=0), _index=None)
+            self.__dict__.update(derived(network, max_pairs=0), _index=None)
             stop = hooks.end_epoch(number, history.last,
                                    partial(self._as_stopped, network, stopping, derived))
             self._index = None
@@ -607,7 +607,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Make `network` this model's, before training: whatever happens then, there is a model."""
         if hasattr(self, "_optimizer_state"):
             self._optimizer_state.clear()  # it belongs to the network now, or to none
-        vars(self).update(_state.as_attributes(network))
+        self.__dict__.update(_state.as_attributes(network))
         self._optimizer_state = _state.optimizer_state(network) if keep_state else []
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
         self._index = None
@@ -617,7 +617,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
-        vars(self).update(derived(network, max_pairs))
+        self.__dict__.update(derived(network, max_pairs))
 
     def _derived(self, X, targets, rows, held_out, n_threads, network, max_pairs):
         """Attributes that follow from trained parameters."""

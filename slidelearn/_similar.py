@@ -58,6 +58,8 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
     size = max(k + 1, CHUNK_FLOATS // width)
     places = np.empty((len(rows), 0), np.int64)
     cosines = np.empty((len(rows), 0), np.float32)
+    if len(rows) == 0:
+        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     for start in range(0, len(weights), size):
         chunk = _normalised(weights[start:start + size])
         layer = Layer(chunk, np.zeros(len(chunk), np.float32))

@@ -135,7 +135,11 @@ def test_frames_of_indicators(tiny, make):
 
 def test_sparse_frame_of_indicators_is_not_densified(tiny, monkeypatch):
     X, Y = tiny
-    frame = pd.DataFrame.sparse.from_spmatrix(Y)
+    try:
+        frame = pd.DataFrame.sparse.from_spmatrix(Y)
+        frame.sparse.to_coo()
+    except ImportError as error:  # pandas wants a newer scipy than we do
+        pytest.skip(str(error))
     monkeypatch.setattr(pd.DataFrame, "to_numpy", None)
     model = small().fit(X, frame)
     assert_same_model(model, small().fit(X, Y))

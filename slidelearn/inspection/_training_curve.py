@@ -97,7 +97,7 @@ class TrainingCurveDisplay:
                 label="validation nDCG@5")
             self.score_ax_.set(ylabel="validation nDCG@5")
             lines.append(self.score_line_)
-        self.ax_.legend(handles=lines)
+        self.ax_.legend(handles=lines, loc="center right")
         return self
 
     @classmethod

@@ -168,7 +168,8 @@ class MultilabelCalibrationDisplay:
         display : MultilabelCalibrationDisplay
         """
         truth = _indicator(y_true, "y_true")
-        y_prob = sp.csr_matrix(y_prob) if sp.issparse(y_prob) else np.asarray(y_prob)
+        is_sparse: bool = sp.issparse(y_prob)
+        y_prob = sp.csr_matrix(y_prob) if is_sparse else np.asarray(y_prob)
         if y_prob.shape != truth.shape:
             raise ValueError(f"y_prob must be of the shape of y_true, {truth.shape}, got "
                              f"{y_prob.shape}.")
@@ -211,16 +212,18 @@ def _predicted_pairs(estimator, X, truth, min_prob) -> Iterator[Pairs]:
 
 def _pairs(truth: sp.csr_matrix, probability: Any, min_prob: float) -> Pairs:
     """Probabilities of at least `min_prob`, and whether these labels are true."""
-    stored = probability.data if sp.issparse(probability) else probability
+    is_sparse: bool = sp.issparse(probability)
+    stored = probability.data if is_sparse else probability
     if not ((stored >= 0) & (stored <= 1)).all():
         raise ValueError("Probabilities must be in [0, 1].")
-    if sp.issparse(probability):
+    if is_sparse:
         entries = sp.coo_matrix(probability)
         kept = entries.data >= min_prob
-        row, column, values = entries.row[kept], entries.col[kept], entries.data[kept]
+        row, column = entries.row[kept].astype(np.int64), entries.col[kept].astype(np.int64)
+        values = entries.data[kept]
     else:
-        row, column = np.nonzero(probability >= min_prob)
+        row, column = (place.astype(np.int64) for place in np.nonzero(probability >= min_prob))
         values = probability[row, column]
     n_classes = np.int64(truth.shape[1])
     known = np.repeat(np.arange(truth.shape[0]), np.diff(truth.indptr)) * n_classes + truth.indices
-    return values.astype(np.float64), np.isin(row.astype(np.int64) * n_classes + column, known)
+    return values.astype(np.float64), np.isin(row * n_classes + column, known)

@@ -40,7 +40,8 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
         tuple[np.ndarray, np.ndarray]):
     """The k rows with the greatest cosine with each of `rows`, without itself.
 
-    Exact; beside the result it needs some 32 MiB. A row of zeros has cosine 0 with all others.
+    Exact; beside the result it needs at most some 100 MiB, however many rows there are, as both
+    sides are normalised in parts. A row of zeros has cosine 0 with all others.
 
     Parameters
     ----------
@@ -53,13 +54,19 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
     places : ndarray of shape (n, k), int64, best first; ties in ascending order
     cosines : ndarray of shape (n, k), float32
     """
+    places, cosines = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
+    size = max(1, CHUNK_FLOATS // (weights.shape[1] + 4 * k))
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        places[part], cosines[part] = _nearest_rows_of(weights, rows[part], k, n_threads)
+    return places, cosines
+
+
+def _nearest_rows_of(weights, rows, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
     queries = _normalised(weights[rows])
-    width = weights.shape[1]
-    size = max(k + 1, CHUNK_FLOATS // width)
+    size = max(1, CHUNK_FLOATS // weights.shape[1])
     places = np.empty((len(rows), 0), np.int64)
     cosines = np.empty((len(rows), 0), np.float32)
-    if len(rows) == 0:
-        return np.empty((0, k), np.int64), np.empty((0, k), np.float32)
     for start in range(0, len(weights), size):
         chunk = _normalised(weights[start:start + size])
         layer = Layer(chunk, np.zeros(len(chunk), np.float32))
@@ -78,4 +85,5 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
 def _normalised(rows: np.ndarray) -> np.ndarray:
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     norms[norms == 0] = 1
-    return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)
+    return np.divide(rows, norms[:, None], out=np.empty(rows.shape, np.float32),
+                     casting="same_kind")

@@ -28,10 +28,8 @@ from pathlib import Path
 import numpy as np
 from common import SHAPES, Stopwatch, describe_machine, hold_out, load_data, quality
 from compare import label_of, write
-from peers.slidelearn import Monitor
 
 from slidelearn import SlideClassifier
-from slidelearn._active import ActiveSetSampler
 
 PILOT_BATCHES = 100
 
@@ -80,40 +78,14 @@ CONFIGURATIONS = {
 }
 
 
-class ActiveCount:
-    """Counts the classes that samples compute, while it is installed."""
-
-    def __enter__(self):
-        self.samples = self.classes = 0
-        self._draw = draw = ActiveSetSampler.draw
-
-        def counting(sampler, rows, hidden, step):
-            active = draw(sampler, rows, hidden, step)
-            self.samples += len(rows)
-            self.classes += len(rows) * len(active.shared) + len(active.own)
-            return active
-
-        ActiveSetSampler.draw = counting
-        return self
-
-    def __exit__(self, *_):
-        ActiveSetSampler.draw = self._draw
-
-    @property
-    def mean(self):
-        return self.classes / max(1, self.samples)
-
-
 def pilot(parameters, X, Y, seed, clock):
-    """(seconds a sample costs, seconds before the first batch) by two epochs on some samples.
-
-    """
+    """(seconds a sample costs, seconds before the first batch) by two epochs on some samples."""
     n = min(X.shape[0], PILOT_BATCHES * 128)
     rows = np.random.default_rng(seed).permutation(X.shape[0])[:n]
     ends = []
     watch = Stopwatch()
 
-    def epoch_end(trainer):
+    def epoch_end(number, model, row):
         watch.__exit__()
         ends.append(watch.cpu if clock == "CPU" else watch.wall)
         watch.__enter__()
@@ -121,8 +93,8 @@ def pilot(parameters, X, Y, seed, clock):
     # The batch size that the whole data would get, and no samples held out.
     model = SlideClassifier(**{"batch_size": batch_size(X.shape[0]), "calibrate": False,
                                **parameters, "max_iter": 2})
-    with Monitor(epoch_end).installed(), watch:
-        model.fit(X[rows], Y[rows])
+    with watch:
+        model.fit(X[rows], Y[rows], monitor=epoch_end)
     return (ends[1] - ends[0]) / n, max(0.0, 2 * ends[0] - ends[1])
 
 
@@ -152,11 +124,12 @@ def measure(changes, data, seed, options):
     else:
         X_train, Y_train = X, Y
     model = SlideClassifier(**{**parameters, "max_iter": max_iter})
-    with ActiveCount() as active, Stopwatch() as watch:
+    with Stopwatch() as watch:
         model.fit(X_train, Y_train)
     top, _ = model.predict_topk(X_validation, k=min(5, Y.shape[1]))
     return {"wall s": watch.wall, "CPU s": watch.cpu, "epochs": max_iter * share,
-            "active": active.mean, **quality(Y_validation, top, Y)}
+            "active": float(np.mean(model.history_["active_size"])),
+            **quality(Y_validation, top, Y)}
 
 
 COLUMNS = [("wall s", 8, ".1f"), ("CPU s", 8, ".1f"), ("epochs", 7, ".2f"), ("active", 9, ".0f"),

@@ -5,13 +5,14 @@ The data flow, file by file::
     X, y   -> _validation, _labels     canonical CSR arrays, class indices
            -> _classifier              the scikit-learn face; _parameters, _state: its checks
            -> _fitting                 epochs, progress, early stopping; then _ranker, _calibration
+              <- _history, _hooks      what each epoch leaves behind; who is called after it
            -> _training                one batch, phase by phase
               <- _active <- _lsh       which classes it computes; hash tables
               <- _network              parameters and optimizer state
     X      -> _prediction              scores, exact and LSH top-k, in chunks
     arrays -> _kernels                 the compiled loops under all of these
 
-Beside it: `datasets`, `metrics`.
+Beside it: `datasets`, `metrics`, `inspection` (plots).
 """
 
 from ._classifier import SlideClassifier

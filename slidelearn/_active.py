@@ -8,6 +8,7 @@ the sample's alone: the candidates that locality-sensitive hashing finds for its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -80,6 +81,10 @@ class ActiveSetSampler:
         Place of a class in the shared part of the current active set, -1 if it has none.
     own_slot : ndarray of shape (n_classes,), int32
         Scratch for grouping the own parts by class, all -1.
+    n_rebuilds : int
+        How often the hash tables were built or brought up to date,
+    rebuild_seconds : float
+        and how long that took.
     """
 
     def __init__(self, plan: SamplingPlan, labels: CSR, output: Layer, batch_size: int, key: int,
@@ -91,6 +96,7 @@ class ActiveSetSampler:
         self.n_threads = n_threads
         n_classes = labels.shape[1]
         self.slot = np.full(n_classes, -1, np.int32)
+        self.n_rebuilds, self.rebuild_seconds = 0, 0.0
         most_labels = min(n_classes, labels.max_batch_nnz(batch_size))
         self._everything = np.arange(n_classes, dtype=np.int32) if plan.sampling == "all" else None
         self._shared = np.empty(min(n_classes, most_labels + plan.n_random), np.int32)
@@ -181,6 +187,7 @@ class ActiveSetSampler:
             action = self._schedule.due(step)
         if action is None:
             return
+        start = perf_counter()
         weights, bias = self.output.weights, self.output.bias
         if action == "update":
             self._index.update(weights, bias, np.flatnonzero(self._changed))
@@ -190,3 +197,5 @@ class ActiveSetSampler:
                 self._index.redraw(_hashing.stream_key(key, step))
             self._index.build(weights, bias, self._mean)
         self._changed[:] = False
+        self.n_rebuilds += 1
+        self.rebuild_seconds += perf_counter() - start

@@ -17,10 +17,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _calibration, _labels, _prediction, _state
 from ._active import SamplingPlan
+from ._class_weight import class_weights, weighted_labels
+from ._compat import CallbackSupportMixin, with_callbacks
 from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
+from ._history import History
+from ._hooks import Hooks
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
 from ._ranker import Ranker, fit_ranker
+from ._similar import class_indices, nearest_rows
 from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
 from ._validation import CSR, check_weights, check_X
@@ -29,7 +34,7 @@ MAX_DENSE_SCORES = 2**28  # entries of a dense result: 2 GiB of float64
 MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of prediction
 
 
-class SlideClassifier(ClassifierMixin, BaseEstimator):
+class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Neural network for very many classes, trained on small active sets of output neurons.
 
     A network with ReLU hidden layers whose output layer may have 10^3 to 10^6 neurons. For each
@@ -42,7 +47,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(256,)
+    hidden_layer_sizes : sequence of int, default=(512,)
         Widths of the hidden layers, at least one.
 
     loss : {"auto", "sigmoid", "softmax"}, default="auto"
@@ -50,6 +55,21 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         - "softmax": cross-entropy of the softmax over the active set, the target spread evenly
           over the labels of a sample ([1]_, section 3.1).
         - "auto": "sigmoid" if y is an indicator, "softmax" if it is labels.
+
+    class_weight : dict, "balanced", "propensity" or None, default=None
+        Weights of the classes in the loss; a class that isn't in the dict has weight 1.
+
+        - y is labels: the weight of a label multiplies the weights of the samples that have it, as
+          in other classifiers of scikit-learn.
+        - y is an indicator: the weight of a column multiplies the positive term of each sample
+          that has that label, and leaves negative ones alone. (`calibrate` measures unweighted
+          probabilities, and so takes back what the weights do to all labels alike; linear rankers
+          don't look at class weights.)
+
+        "balanced" is the mean frequency of the labels that occur, divided by the label's own.
+        "propensity" is the inverse of `slidelearn.metrics.label_propensities` (A=0.55, B=1.5),
+        which are estimates of how likely a fitting label is given at all ([4]_, section 4).
+        `partial_fit`, which sees one part of the data, takes a dict only.
 
     solver : {"adam", "adagrad", "sgd"}, default="adam"
         Optimizer; each steps only the weights that a batch touched. "adam" keeps two numbers a
@@ -135,15 +155,16 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     redraw_every : int, default=0
         Every so many rebuilds, hash functions are drawn afresh; 0 is never.
 
-    ranker : {"auto", "linear"} or None, default="auto"
+    ranker : {"linear"} or None, default=None
         - "linear": when the network is trained, `fit` trains for each class a sparse linear
           classifier on X itself (L2-regularised squared hinge loss [2]_), which learns to tell
           the samples of the class from those that the network only believes to be; its hinge loss
           is subtracted from the network's score. Rare features and rare labels need that ([3]_
           ranks in this way behind trees).
         - None: the network alone.
-        - "auto": "linear" if y is an indicator, None if it is labels (whose probabilities, which
-          nothing calibrates, it would spoil).
+
+        It helps with texts of many words and labels, costs on few dense features (see the guide),
+        and makes the probabilities of labels, which nothing calibrates, too sure.
 
     C : float, default=1.0
         Inverse strength of the ranker's regularisation, relative to the mean squared length of
@@ -225,6 +246,15 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     loss_curve_ : list of float
         Mean loss over each epoch (in an interrupted one: as far as it got).
 
+    history_ : dict of str to list
+        One entry an epoch, for ``pandas.DataFrame(model.history_)``: "epoch" (from 1), "loss",
+        "validation_score" (NaN without `early_stopping`), "active_size" (mean number of classes
+        that a sample computed), "rebuilds" (of hash tables), "samples_per_second", "seconds"
+        (of training), and what these went to: "seconds_forward", "seconds_sampling" (active
+        sets), "seconds_rebuild", "seconds_scores", "seconds_loss", "seconds_backward",
+        "seconds_output_step", "seconds_input_step"; beside them "seconds_validation". All but
+        times are the same for the same seed.
+
     validation_scores_ : list of float or None
         nDCG@5 after each epoch if `early_stopping`.
 
@@ -246,6 +276,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
        for Large-scale Linear SVM", ICML, section 3.
     .. [3] Prabhu, Kag, Harsola, Agrawal and Varma (2018), "Parabel: Partitioned Label Trees for
        Extreme Classification with Application to Dynamic Search Advertising", WWW.
+    .. [4] Jain, Prabhu and Varma (2016), "Extreme multi-label loss functions for recommendation,
+       tagging, ranking & other missing label applications", KDD.
 
     Examples
     --------
@@ -263,9 +295,10 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(256,),
+        hidden_layer_sizes=(512,),
         *,
         loss="auto",
+        class_weight=None,
         solver="adam",
         learning_rate="linear",
         learning_rate_init=0.008,
@@ -289,7 +322,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         rebuild_interval=50,
         rebuild_growth=1.05,
         redraw_every=0,
-        ranker="auto",
+        ranker=None,
         C=1.0,
         early_stopping=False,
         validation_fraction=0.1,
@@ -304,6 +337,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.loss = loss
+        self.class_weight = class_weight
         self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -342,7 +376,8 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
 
     # ---------------------------------------------------------------- fitting
 
-    def fit(self, X, y, sample_weight=None):
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None, monitor=None):
         """Train for `max_iter` epochs.
 
         Parameters
@@ -354,6 +389,13 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             Labels of any dtype, or an indicator of zeros and ones. Rows without labels are legal.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative factors of the samples' losses.
+        monitor : callable, default=None
+            Called after each epoch, as ``monitor(i, self, row)`` with the number of the epoch in
+            this call of `fit` from 0, this estimator, and the epoch's entries of `history_` as a
+            dict. Training stops if it returns True. The estimator can predict, and has all fitted
+            attributes as of that epoch, except that it isn't calibrated yet; its arrays are those
+            being trained, so what shall stay must be copied. Whatever the monitor does with
+            it, short of fitting it, training goes on as without.
 
         Returns
         -------
@@ -364,9 +406,17 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             Invalid parameters or input, or divergence. A model that was fitted before stays as it
             was. (Only the optimizer's memory is lost after a divergence with `warm_start`.)
+
+        Notes
+        -----
+        With scikit-learn 1.9 or newer, callbacks set by `set_callbacks` (or on a meta-estimator)
+        see one task an epoch, get X and y as passed, and as `fitted_estimator` a copy of the model
+        as if training had stopped there. Training stops if an `on_fit_task_end` returns True.
         """
+        check_parameters(self)
+        hooks = Hooks(self, monitor, X, y, sample_weight)
         with _unchanged_on_error(self):
-            self._fit(X, y, sample_weight, None, one_epoch=False,
+            self._fit(X, y, sample_weight, None, one_epoch=False, hooks=hooks,
                       resume=self.warm_start and hasattr(self, "coefs_"))
         return self
 
@@ -401,22 +451,29 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             ``mmap_mode="r"``, whose parameters can't be written.
         """
         with _unchanged_on_error(self):
-            self._fit(X, y, sample_weight, classes, one_epoch=True, resume=hasattr(self, "coefs_"))
+            self._fit(X, y, sample_weight, classes, one_epoch=True, hooks=None,
+                      resume=hasattr(self, "coefs_"))
         return self
 
-    def _fit(self, X, y, sample_weight, classes, *, resume, one_epoch):
+    def _fit(self, X, y, sample_weight, classes, *, resume, one_epoch, hooks):
         widths = check_parameters(self)
         n_threads = effective_n_threads(self.n_jobs)
         X = check_X(self, X, reset=not resume)
         targets = self._encode(y, X.n_rows, classes, resume, one_epoch)
         weight = check_weights(sample_weight, X.n_rows)
+        per_class = class_weights(self.class_weight, targets, weight, one_epoch)
         if not resume:
             self._start(targets)
-        rows, held_out = self._split(weight, targets, one_epoch)
         self._count_labels(targets, weight)
+        labels = targets.matrix
+        if per_class is not None and targets.multilabel:
+            labels = weighted_labels(labels, per_class)
+        elif per_class is not None:
+            weight = (weight * per_class[labels.indices]).astype(np.float32)
+        rows, held_out = self._split(weight, targets, one_epoch)
         recipe = self._recipe(len(rows), one_epoch)
         network = (self._resumed_network(widths) if resume
-                   else self._new_network(X, recipe, widths))
+                   else self._new_network(X, recipe, widths, per_class))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
 
         max_iter = 1 if one_epoch else self.max_iter
@@ -427,22 +484,42 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
                 network, self.tol, self.n_iter_no_change,
             )
         trainer: Trainer | None = None
-        losses: list[float] = []
-        finish = partial(self._finish, network, stopping, X, targets, rows, held_out, n_threads)
         if not one_epoch:
             self._ranker = []
+        history = History(self.history_)
+        derived = partial(self._derived, X, targets, rows, held_out, n_threads)
+        finish = partial(self._finish, network, stopping, derived)
+        hooks = hooks if hooks is not None and hooks.active else None
+
+        def begin_epoch():
+            if hooks is not None:
+                hooks.begin_epoch()
+
+        def end_epoch(number):
+            if hooks is None:
+                return False
+            self._record(trainer, history, stopping)
+            self.__dict__.update(derived(network, max_pairs=0), _index=None)
+            stop = hooks.end_epoch(number, history.last,
+                                   partial(self._as_stopped, network, stopping, derived))
+            self._index = None
+            return stop
+
         try:
+            if hooks is not None:
+                hooks.begin()
             trainer = Trainer(
-                network, X, targets.matrix, weight,
+                network, X, labels, weight,
                 log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
                               recipe.batch_size),
                 recipe, n_steps=max_iter * -(-len(rows) // recipe.batch_size),
                 steps_before=self.t_, key=(self._seed + self.t_) % 2**64, n_threads=n_threads,
             )
-            run_epochs(trainer, rows, max_iter, self.verbose, stopping, losses)
+            run_epochs(trainer, rows, max_iter, self.verbose, stopping, history, begin_epoch,
+                       end_epoch)
             if stopping is not None:
                 stopping.restore_best()
-            if self._has_ranker(targets) and not one_epoch:
+            if self.ranker == "linear" and not one_epoch:
                 self._ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C,
                                           self._seed, n_threads).arrays
             finish(_calibration.MAX_PAIRS)
@@ -450,10 +527,9 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             warnings.warn("Training interrupted by user: the model is as far as it got.",
                           stacklevel=3)
             finish(_calibration.MAX_PAIRS_INTERRUPTED)
-        self._record(trainer, losses, stopping)
-
-    def _has_ranker(self, targets):
-        return self.ranker == "linear" or (self.ranker == "auto" and targets.multilabel)
+        self._record(trainer, history, stopping)
+        if hooks is not None:
+            hooks.end()
 
     def _encode(self, y, n_samples, classes, resume, one_epoch):
         known = self.classes_ if resume else classes
@@ -490,6 +566,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = self.t_ = 0
         self.loss_ = float("nan")
         self.loss_curve_ = []
+        self.history_ = History({}).table
         self.validation_scores_ = self.best_validation_score_ = None
 
     def _split(self, weight, targets, one_epoch):
@@ -537,13 +614,15 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
             self.rebuild_interval, self.rebuild_growth, self.redraw_every,
         )
 
-    def _new_network(self, X, recipe, widths):
+    def _new_network(self, X, recipe, widths, per_class):
         counts, n = self._label_counts, self._n_seen
         if recipe.loss == "sigmoid":
             prior = (counts + 0.5) / (n + 1)
             bias = np.log(prior) - np.log1p(-prior)
         else:
             bias = np.log((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))
+        if per_class is not None:
+            bias[per_class > 0] += np.log(per_class[per_class > 0])  # as the odds are weighted
         network = initialise(X.shape[1], widths, bias, np.random.RandomState(self._seed % 2**32))
         for layer in network.layers:
             layer.reset_state(recipe.solver)
@@ -566,34 +645,48 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """Make `network` this model's, before training: whatever happens then, there is a model."""
         if hasattr(self, "_optimizer_state"):
             self._optimizer_state.clear()  # it belongs to the network now, or to none
-        layers = network.layers
-        self.coefs_ = [layer.weights for layer in layers[:-1]] + [layers[-1].weights.T]
-        self.intercepts_ = [layer.bias for layer in layers]
+        self.__dict__.update(_state.as_attributes(network))
         self._optimizer_state = _state.optimizer_state(network) if keep_state else []
-        self._activation_mean = np.zeros(layers[-1].weights.shape[1], np.float32)
+        self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
         self._index = None
 
-    def _finish(self, network, stopping, X, targets, rows, held_out, n_threads, max_pairs):
+    def _finish(self, network, stopping, derived, max_pairs):
         """What follows the last epoch; can be repeated."""
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
+        self.__dict__.update(derived(network, max_pairs))
+
+    def _derived(self, X, targets, rows, held_out, n_threads, network, max_pairs):
+        """Attributes that follow from trained parameters."""
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
-        self._activation_mean = _prediction.hidden_activations(
-            network, X, some, n_threads).mean(axis=0)
+        hidden = _prediction.hidden_activations(network, X, some, n_threads)
+        attributes = {"_activation_mean": hidden.mean(axis=0)}
         held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
         if len(held_out) >= _calibration.MIN_ROWS and targets.multilabel and self.calibrate:
-            self.calibration_ = calibrate(
+            attributes["calibration_"] = calibrate(
                 network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out, n_threads)
+        return attributes
 
-    def _record(self, trainer, losses, stopping):
-        self.t_ += trainer.step if trainer is not None else 0
-        self.n_iter_ += len(losses)
-        self.loss_curve_ = [*self.loss_curve_, *losses]
-        if losses:
-            self.loss_ = losses[-1]
+    def _as_stopped(self, network, stopping, derived):
+        """Attributes of the model as if training had stopped now, sharing no array with it."""
+        best = stopping.best_network() if stopping is not None else None
+        network = best if best is not None else network.copy()
+        return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
+                "_index": None, **derived(network, _calibration.MAX_PAIRS)}
+
+    def _record(self, trainer, history, stopping):
+        """What has been trained so far; can be repeated."""
+        if trainer is not None:
+            self.t_ = trainer.steps_before + trainer.step
+        self.history_ = history.table
+        self.loss_curve_ = list(history.table["loss"])
+        self.n_iter_ = len(self.loss_curve_)
+        if self.loss_curve_:
+            self.loss_ = self.loss_curve_[-1]
         if stopping is not None and stopping.scores:
-            self.validation_scores_ = [*(self.validation_scores_ or []), *stopping.scores]
+            scores = history.table["validation_score"]
+            self.validation_scores_ = [score for score in scores if not np.isnan(score)]
             self.best_validation_score_ = float(stopping.best_score)
 
     # ------------------------------------------------------------- prediction
@@ -667,9 +760,7 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         """
         network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
-        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= n_classes:
-            raise ValueError(f"k must be an integer in [1, {n_classes}], the number of classes; "
-                             f"got {k!r}.")
+        _check_k(k, n_classes, "the number of classes")
         rows = np.arange(X.n_rows)
         if method == "exact":
             best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads)
@@ -683,6 +774,39 @@ class SlideClassifier(ClassifierMixin, BaseEstimator):
         _check_scores(scores, rows)
         slope, intercept = self.calibration_
         return self.classes_[best], slope * scores.astype(np.float64) + intercept
+
+    def similar_labels(self, labels, k=5):
+        """The k classes most like some class: greatest cosine of the output layer's weights.
+
+        Exact, in bounded memory: a part of the output layer at a time.
+
+        Parameters
+        ----------
+        labels : label or array-like of shape (n_labels,)
+            Entries of `classes_` (column numbers for an indicator).
+        k : int, default=5
+            Less than the number of classes.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_labels, k), or (k,) for a single label
+            Entries of `classes_`, best first, without the label itself; ties in the order of
+            `classes_`.
+        similarities : ndarray of that shape, float64
+            Cosines, in [-1, 1].
+
+        Raises
+        ------
+        ValueError
+            A label that the model doesn't know, or k is not an integer in [1, n_classes - 1].
+        """
+        check_is_fitted(self)
+        _check_k(k, len(self.classes_) - 1, "the number of other classes")
+        rows = class_indices(labels, self.classes_)
+        places, cosines = nearest_rows(self._network().output.weights, np.atleast_1d(rows), int(k),
+                                       effective_n_threads(self.n_jobs))
+        shape = (*rows.shape, int(k))
+        return self.classes_[places].reshape(shape), cosines.astype(np.float64).reshape(shape)
 
     def decision_function(self, X):
         """Scores of all classes.
@@ -867,6 +991,11 @@ def _unchanged_on_error(estimator):
     except BaseException:
         estimator.__dict__ = before
         raise
+
+
+def _check_k(k, largest, what) -> None:
+    if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= largest:
+        raise ValueError(f"k must be an integer in [1, {largest}], {what}; got {k!r}.")
 
 
 def _check_scores(scores, rows) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from tqdm.auto import tqdm
 
 from . import _calibration, _prediction
-from ._network import Network
+from ._history import History
+from ._network import Layer, Network
 from ._ranker import Ranker
 from ._training import Trainer
 from ._validation import CSR
@@ -57,6 +59,11 @@ class EarlyStopping:
         self.scores.append(score)
         return self._waited >= self._patience
 
+    def best_network(self) -> Network | None:
+        """A copy with the best parameters, None before there is a score."""
+        return Network([Layer(weights.copy(), bias.copy()) for weights, bias in self._best]) if (
+            self._best) else None
+
     def restore_best(self) -> None:
         """Put the best parameters back."""
         for layer, (weights, bias) in zip(self._network.layers, self._best, strict=False):
@@ -65,16 +72,19 @@ class EarlyStopping:
 
 
 def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
-               stopping: EarlyStopping | None, losses: list[float]) -> None:
-    """Train for at most `max_iter` epochs on `rows`.
+               stopping: EarlyStopping | None, history: History,
+               begin_epoch: Callable[[], None], end_epoch: Callable[[int], bool]) -> None:
+    """Train for at most `max_iter` epochs on `rows`, until `stopping` or `end_epoch` say so.
 
-    The mean loss of each epoch is appended to `losses`, that of an interrupted one, too. In a
-    terminal or notebook a progress bar shows loss, samples a second and the time left.
+    Each epoch, an interrupted one too, is added to `history`. In a terminal or notebook a progress
+    bar shows loss, samples a second and the time left.
     """
     with tqdm(total=max_iter * len(rows), unit="sample", unit_scale=True, leave=verbose > 1,
               disable=None if verbose else True) as bar:
         for epoch in range(max_iter):
+            begin_epoch()
             total, done = 0.0, 0
+            history.start_epoch(trainer)
             try:
                 for n, loss in trainer.epoch(rows, epoch):
                     total, done = total + loss, done + n
@@ -83,12 +93,16 @@ def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
                     bar.update(n)
             finally:
                 if done:
-                    losses.append(total / done)
-            finished = stopping is not None and stopping.should_stop()
+                    history.end_epoch(trainer, total / done, done)
+            finished = False
+            if stopping is not None:
+                start = perf_counter()
+                finished = stopping.should_stop()
+                history.validated(stopping.scores[-1], perf_counter() - start)
             if verbose:
                 score = f", validation nDCG@5 {stopping.scores[-1]:.4f}" if stopping else ""
-                tqdm.write(f"epoch {epoch + 1}/{max_iter}: loss {losses[-1]:.4f}{score}")
-            if finished:
+                tqdm.write(f"epoch {epoch + 1}/{max_iter}: loss {total / done:.4f}{score}")
+            if end_epoch(epoch) or finished:
                 break
 
 

@@ -55,6 +55,8 @@ def encode(y, n_samples: int, classes=None) -> Targets:
     if y is None:
         raise ValueError("This SlideClassifier estimator requires y to be passed, but the target "
                          "y is None.")
+    if getattr(y, "ndim", 0) == 2 and hasattr(y, "sparse"):  # pandas, of sparse columns alone
+        y = y.sparse.to_coo()
     if sp.issparse(y):
         targets = _encode_sparse(y)
     else:

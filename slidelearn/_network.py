@@ -53,6 +53,10 @@ class Network:
 
     layers: list[Layer]
 
+    def copy(self) -> Network:
+        """Copies of the parameters, without optimizer state."""
+        return Network([Layer(layer.weights.copy(), layer.bias.copy()) for layer in self.layers])
+
     @property
     def input(self) -> Layer:
         return self.layers[0]

@@ -17,6 +17,7 @@ MAX_HASH_LENGTH = {"simhash": 63, "wta": 21, "dwta": 21, "minhash": 21}  # keys 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "loss": [StrOptions({"auto", "sigmoid", "softmax"})],
+    "class_weight": [dict, StrOptions({"balanced", "propensity"}), None],
     "solver": [StrOptions({"adam", "adagrad", "sgd"})],
     "learning_rate": [StrOptions({"linear", "constant"})],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -40,7 +41,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "rebuild_interval": [Interval(Integral, 1, None, closed="left")],
     "rebuild_growth": [Interval(Real, 1, None, closed="left")],
     "redraw_every": [Interval(Integral, 0, None, closed="left")],
-    "ranker": [StrOptions({"auto", "linear"}), None],
+    "ranker": [StrOptions({"linear"}), None],
     "C": [Interval(Real, 0, None, closed="neither")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

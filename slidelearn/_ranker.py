@@ -76,8 +76,9 @@ class Ranker:
                        n_threads: int) -> None:
         """Logits of some classes of each row, (n_rows, m), become scores, in place."""
         dense = np.zeros((n_threads, self.n_features), np.float32)
-        _ranker.penalise_pairs(X.indptr, X.indices, X.data, rows, *self.arrays, PENALTY, classes,
-                               dense, logits, n_threads)
+        _ranker.penalise_pairs(X.indptr, X.indices, X.data, rows, self.indptr, self.indices,
+                               self.data, self.intercept, PENALTY, classes, dense, logits,
+                               n_threads)
 
     def penalise_all(self, X: CSR, rows: np.ndarray, logits: np.ndarray, n_threads: int) -> None:
         """Logits of all classes of each row, (n_rows, n_classes), become scores, in place."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ._history import check_history
 from ._network import Layer, Network
 from ._ranker import Ranker
 
@@ -25,6 +26,7 @@ def check_state(state: dict[str, Any]) -> None:
                      (network.output.weights.shape[1],))
         _check_optimizer_state(state["_optimizer_state"], network)
         _check_ranker(state["_ranker"], len(state["classes_"]), state["n_features_in_"])
+        check_history(state["history_"])
         for name, kind in SCALARS.items():
             if type(state[name]) is not kind:
                 raise ValueError(f"{name} must be of type {kind.__name__}, found "
@@ -70,7 +72,17 @@ def as_network(state: dict[str, Any]) -> Network:
 
 def as_ranker(state: dict[str, Any]) -> Ranker | None:
     """The linear rankers of a fitted model, without a copy; None if it has none."""
-    return Ranker(*state["_ranker"], state["n_features_in_"]) if state["_ranker"] else None
+    if not state["_ranker"]:
+        return None
+    indptr, indices, data, intercept = state["_ranker"]
+    return Ranker(indptr, indices, data, intercept, state["n_features_in_"])
+
+
+def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
+    """`coefs_` and `intercepts_` of an estimator, without a copy."""
+    *below, output = network.layers
+    return {"coefs_": [*(layer.weights for layer in below), output.weights.T],
+            "intercepts_": [layer.bias for layer in network.layers]}
 
 
 def optimizer_state(network: Network) -> list[list[np.ndarray]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ._validation import CSR
 
 KEY_DROPOUT, KEY_ORDER = range(2)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
+PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 NO_VALUES = np.empty(0, np.float32)
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -43,6 +45,28 @@ class Recipe:
     plan: SamplingPlan
 
 
+class PhaseClock:
+    """Wall seconds of the phases of training, added up over batches.
+
+    Attributes
+    ----------
+    seconds : dict of str to float, one entry for each of `PHASES`
+    """
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._last = perf_counter()
+
+    def start(self) -> None:
+        self._last = perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Everything since the last look at the clock belongs to `phase`."""
+        now = perf_counter()
+        self.seconds[phase] += now - self._last
+        self._last = now
+
+
 class Trainer:
     """Fits a network to one training set, in place.
 
@@ -51,6 +75,7 @@ class Trainer:
     network : Network, with optimizer state
     X : CSR of shape (n_samples, n_features)
     labels : CSR of shape (n_samples, n_classes)
+        Its data are the weights of the labels' terms in the loss.
     sample_weight : ndarray of shape (n_samples,), float32, mean 1
     log_inclusion : ndarray of shape (n_classes,), float32
         Logarithm of the probability that a class is in a batch's shared part; see `log_inclusion`.
@@ -67,6 +92,9 @@ class Trainer:
     ----------
     step : int
         Batches done so far.
+    clock : PhaseClock
+    n_active : int
+        Classes computed so far, summed over samples.
     """
 
     def __init__(self, network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
@@ -83,6 +111,8 @@ class Trainer:
         self.key = key
         self.n_threads = n_threads
         self.step = 0
+        self.clock = PhaseClock()
+        self.n_active = 0
         self.sampler = ActiveSetSampler(recipe.plan, labels, network.output, recipe.batch_size,
                                         key, n_threads)
         self._scratch = _Scratch(network, X, recipe.batch_size, n_threads)
@@ -104,23 +134,34 @@ class Trainer:
         DivergenceError
             The loss isn't finite. The network is as the batch before left it.
         """
+        clock = self.clock
+        clock.start()
         activations = self._forward(rows)
         hidden = activations[-1]
+        clock.lap("forward")
         active = self.sampler.draw(rows, hidden, self.step)
+        clock.lap("sampling")
         block, block_bias = self._gather(active)
         shared, own = self._score(hidden, active, block, block_bias)
+        clock.lap("scores")
         loss = self._differentiate(rows, active, shared, own)
         if not np.isfinite(loss):
             raise DivergenceError(
                 f"Training diverged: the loss is {loss} at batch {self.step + 1}. Lower "
                 f"learning_rate_init (now {self.recipe.learning_rate_init}) or scale X."
             )
+        clock.lap("loss")
         gradient = self._hidden_gradient(hidden, active, block, shared, own)
+        clock.lap("backward")
         optimizer = self._optimizer()
         self._update_output(optimizer, hidden, active, shared, own)
         self.sampler.release(active)
+        clock.lap("output_step")
         gradient = self._update_middle(optimizer, activations, gradient)
+        clock.lap("backward")
         self._update_input(optimizer, rows, activations[0], gradient)
+        clock.lap("input_step")
+        self.n_active += len(rows) * len(active.shared) + len(active.own)
         self.step += 1
         return loss
 
@@ -180,9 +221,9 @@ class Trainer:
         """Replace logits by gradients; return the summed loss."""
         loss = np.empty(len(rows))
         scale = self.sample_weight[rows] / np.float32(len(rows))
-        LOSSES[self.recipe.loss](self.labels.indptr, self.labels.indices, rows, self.sampler.slot,
-                                 scale, len(active.shared), shared, active.own_indptr, own, loss,
-                                 self.n_threads)
+        LOSSES[self.recipe.loss](self.labels.indptr, self.labels.indices, self.labels.data, rows,
+                                 self.sampler.slot, scale, len(active.shared), shared,
+                                 active.own_indptr, own, loss, self.n_threads)
         return float(loss.sum()) * len(rows)
 
     def _hidden_gradient(self, hidden, active, block, shared, own) -> np.ndarray:

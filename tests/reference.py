@@ -101,21 +101,23 @@ def chain(start, a, b):
     return z
 
 
-# Losses: (summed loss, gradient) of one sample over its active set
+# Losses: (summed loss, gradient) of one sample over its active set. `label_weight` is the factor
+# of each active class's term where it is a label.
 
 
-def sigmoid_loss(logits, is_label, weight):
-    loss = weight * (log1p_exp(logits).sum() - logits[is_label].sum())
-    return loss, weight * (sigmoid(logits) - is_label)
+def sigmoid_loss(logits, is_label, weight, label_weight=1.0):
+    factor = weight * np.where(is_label, label_weight, 1.0)
+    signed = np.where(is_label, -logits, logits)
+    return factor @ log1p_exp(signed), factor * (sigmoid(logits) - is_label)
 
 
-def softmax_loss(logits, is_label, weight):
-    n_labels = is_label.sum()
-    if n_labels == 0:
+def softmax_loss(logits, is_label, weight, label_weight=1.0):
+    if not is_label.any():
         return 0.0, np.zeros(len(logits))
-    total = np.logaddexp.reduce(logits)
-    target = is_label / n_labels
-    return weight * (total - target @ logits), weight * (np.exp(logits - total) - target)
+    target = is_label * label_weight / is_label.sum()
+    log_probability = logits - np.logaddexp.reduce(logits)
+    gradient = target.sum() * np.exp(log_probability) - target
+    return -weight * (target @ log_probability), weight * gradient
 
 
 LOSSES = {"sigmoid": sigmoid_loss, "softmax": softmax_loss}

@@ -314,7 +314,9 @@ COMMON = [None, "nonsense", [], object()]
 BAD_PARAMETERS = {
     "hidden_layer_sizes": [(), 0, -1, (8, 0), (8, -3), (8.5,), 2.5, "abc", ("a",), [[8]], (2**40,),
                            True, (NAN,), None, (8, None)],
-    "loss": ["hinge", *COMMON], "solver": ["lbfgs", *COMMON],
+    "loss": ["hinge", *COMMON],
+    "class_weight": ["inverse", 1.0, [], object()],
+    "solver": ["lbfgs", *COMMON],
     "learning_rate": ["adaptive", 0.1, *COMMON],
     "learning_rate_init": [0, -1, NAN, INF, *COMMON],
     "beta_1": [-0.1, 1, 1.5, 1 - 1e-12, NAN, *COMMON], "beta_2": [-0.1, 1, 1.5, NAN, *COMMON],

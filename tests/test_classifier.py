@@ -121,6 +121,57 @@ def test_polars():
     assert model.set_params().fit(X, indicator).predict(X).shape == (40, 2)
 
 
+@pytest.mark.parametrize("make", [
+    pd.DataFrame, lambda Y: pd.DataFrame(Y).astype("Int64"),
+    lambda Y: pd.DataFrame(Y).astype("boolean"), lambda Y: pd.DataFrame(Y.astype(bool)),
+    lambda Y: pytest.importorskip("polars").DataFrame(Y),
+    lambda Y: pytest.importorskip("polars").DataFrame(Y.astype(bool)),
+], ids=["pandas", "nullable", "boolean", "bool", "polars", "polars bool"])
+def test_frames_of_indicators(tiny, make):
+    X, Y = tiny[0], tiny[1].toarray()
+    model, expected = small().fit(X, make(Y)), small().fit(X, Y)
+    assert_same_model(model, expected)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+
+
+def test_sparse_frame_of_indicators_is_not_densified(tiny, monkeypatch):
+    X, Y = tiny
+    try:
+        frame = pd.DataFrame.sparse.from_spmatrix(Y)
+        frame.sparse.to_coo()
+    except ImportError as error:  # pandas wants a newer scipy than we do
+        pytest.skip(str(error))
+    monkeypatch.setattr(pd.DataFrame, "to_numpy", None)
+    model = small().fit(X, frame)
+    assert_same_model(model, small().fit(X, Y))
+    assert sp.issparse(model.predict(X))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_feature_names(tiny, library):
+    frames = pytest.importorskip(library)
+    X = frames.DataFrame(dict(zip("abcde", tiny[0].toarray().T, strict=True)))
+    Y = frames.DataFrame(dict(zip("wxyz", tiny[1].toarray().T, strict=True)))
+    weight = frames.Series(np.linspace(0.5, 2, 12))
+    model = small(early_stopping=True).fit(X, Y, sample_weight=weight)
+    assert model.feature_names_in_.tolist() == list("abcde")
+    assert model.partial_fit(X, Y).feature_names_in_.tolist() == list("abcde")
+    plain = small(early_stopping=True).fit(tiny[0], tiny[1].toarray(), np.linspace(0.5, 2, 12))
+    assert_same_model(model, plain.partial_fit(tiny[0], tiny[1].toarray()))
+    for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        np.testing.assert_array_equal(getattr(model, method)(X), getattr(plain, method)(tiny[0]))
+        with pytest.raises(ValueError, match="feature names should match"):
+            getattr(model, method)(X[list("bacde")])
+    np.testing.assert_array_equal(model.predict_topk(X, k=2)[0],
+                                  plain.predict_topk(tiny[0], k=2)[0])
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.partial_fit(X[list("bacde")], Y)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict_topk(X.to_numpy(), k=2)
+    model.fit(tiny[0], tiny[1])
+    assert not hasattr(model, "feature_names_in_")
+
+
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.int64, np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("form", INDICATOR_FORMATS)
 @pytest.mark.parametrize("kind", ["matrix", "array"])

@@ -58,6 +58,7 @@ class Setting:
         rng = np.random.default_rng(seed)
         self.X = random_csr(rng, N, N_FEATURES, rng.integers(0, 7, N))  # empty rows among them
         self.Y = random_csr(rng, N, N_CLASSES, rng.integers(0, 4, N))
+        self.Y.data[:] = 1
         self.weight = rng.random(N).astype(np.float32)
         self.network = initialise(N_FEATURES, hidden, rng.standard_normal(N_CLASSES),
                                   np.random.RandomState(seed))

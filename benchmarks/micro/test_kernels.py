@@ -65,9 +65,11 @@ def test_loss(benchmark, batch, labels, loss):
     kernel = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}[loss]
     weight, out = np.full(BATCH, 1 / BATCH, np.float32), np.empty(BATCH)
     nothing = np.zeros(BATCH + 1, np.int64), np.empty(0, np.float32)
+    ones = np.ones(len(indices), np.float32)
 
     def fresh():
-        return (indptr, indices, rows, slot, weight, N_SHARED, logits.copy(), *nothing, out, 1), {}
+        return (indptr, indices, ones, rows, slot, weight, N_SHARED, logits.copy(), *nothing, out,
+                1), {}
 
     benchmark.pedantic(kernel, setup=fresh, rounds=200, warmup_rounds=5)
 

@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 def sigmoid_loss(
     label_indptr: NDArray[int64],
     labels: NDArray[int32],
+    label_weight: NDArray[float32],
     rows: NDArray[int64],
     slot: NDArray[int32],
     sample_weight: NDArray[float32],
@@ -17,6 +18,7 @@ def sigmoid_loss(
 def softmax_loss(
     label_indptr: NDArray[int64],
     labels: NDArray[int32],
+    label_weight: NDArray[float32],
     rows: NDArray[int64],
     slot: NDArray[int32],
     sample_weight: NDArray[float32],

@@ -21,6 +21,7 @@ cdef inline float* _target(float* shared, float* own, const int32_t* slot, int32
 def sigmoid_loss(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
+    const float[::1] label_weight,
     const int64_t[::1] rows,
     const int32_t[::1] slot,
     const float[::1] sample_weight,
@@ -36,6 +37,7 @@ def sigmoid_loss(
     Parameters
     ----------
     label_indptr, labels : CSR structure of the true labels, without repetitions
+    label_weight : (nnz,) factor of each true label's term of the loss
     rows : (n_batch,) rows of that structure
     slot : (n_classes,) place of a class in the shared part, -1 if it has none
     sample_weight : (n_batch,) factor of each sample's gradient and loss
@@ -46,7 +48,8 @@ def sigmoid_loss(
     cdef Py_ssize_t i, j, p, place, n_own
     cdef float* z
     cdef float* y
-    cdef float weight
+    cdef float* target
+    cdef float weight, opposite
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         z = &shared[i, 0] if n_shared > 0 else NULL
@@ -56,14 +59,19 @@ def sigmoid_loss(
         loss[i] = 0
         place = 0
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
-            loss[i] -= _target(z, y, &slot[0], labels[p], place)[0]
+            target = _target(z, y, &slot[0], labels[p], place)
+            loss[i] -= target[0]
+            if label_weight[p] != 1:
+                opposite = -target[0]
+                loss[i] += (label_weight[p] - 1) * leaf.sigmoid_sum(1, &opposite)
             if slot[labels[p]] < 0:
                 place = place + 1
         loss[i] += leaf.sigmoid_sum(n_shared, z) + leaf.sigmoid_sum(n_own, y)
         loss[i] *= weight
         place = 0
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
-            _target(z, y, &slot[0], labels[p], place)[0] -= 1
+            target = _target(z, y, &slot[0], labels[p], place)
+            target[0] = label_weight[p] * (target[0] - 1)
             if slot[labels[p]] < 0:
                 place = place + 1
         for j in range(n_shared):
@@ -75,6 +83,7 @@ def sigmoid_loss(
 def softmax_loss(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
+    const float[::1] label_weight,
     const int64_t[::1] rows,
     const int32_t[::1] slot,
     const float[::1] sample_weight,
@@ -87,14 +96,15 @@ def softmax_loss(
 ):
     """Cross-entropy of the softmax over the active set, the target spread evenly over the labels.
 
-    Chen et al., SLIDE (arXiv:1903.03129), section 3.1. A sample without labels has loss 0.
+    Chen et al., SLIDE (arXiv:1903.03129), section 3.1. A label's share of the target is multiplied
+    by its weight. A sample without labels has loss 0.
     Parameters as in `sigmoid_loss`.
     """
     cdef Py_ssize_t i, j, p, place, n_own, n_labels
     cdef float* z
     cdef float* y
     cdef float weight, share, top, factor
-    cdef double total
+    cdef double total, mass
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         z = &shared[i, 0] if n_shared > 0 else NULL
@@ -104,21 +114,24 @@ def softmax_loss(
         weight = sample_weight[i] if n_labels > 0 else 0
         share = <float>(1.0 / n_labels) if n_labels > 0 else 0
         loss[i] = 0
+        mass = 0
         place = 0
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
-            loss[i] -= share * _target(z, y, &slot[0], labels[p], place)[0]
+            loss[i] -= label_weight[p] * share * _target(z, y, &slot[0], labels[p], place)[0]
+            mass = mass + label_weight[p]
             if slot[labels[p]] < 0:
                 place = place + 1
+        mass = mass / n_labels if n_labels > 0 else 0
         top = max(leaf.maximum(n_shared, z), leaf.maximum(n_own, y))
         total = leaf.exp_sum(n_shared, top, z) + leaf.exp_sum(n_own, top, y)
-        factor = <float>(weight / total)
-        loss[i] = weight * (loss[i] + top + log(total)) if n_labels > 0 else 0
+        factor = <float>(weight * mass / total)
+        loss[i] = weight * (loss[i] + mass * top + mass * log(total)) if n_labels > 0 else 0
         for j in range(n_shared):
             z[j] *= factor
         for j in range(n_own):
             y[j] *= factor
         place = 0
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
-            _target(z, y, &slot[0], labels[p], place)[0] -= weight * share
+            _target(z, y, &slot[0], labels[p], place)[0] -= weight * share * label_weight[p]
             if slot[labels[p]] < 0:
                 place = place + 1

@@ -15,7 +15,7 @@ KERNELS = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 class Batch:
     """Random labels, shared part, own parts (the missing labels at their heads) and logits."""
 
-    def __init__(self, seed, n, n_classes, n_shared, n_own, scale):
+    def __init__(self, seed, n, n_classes, n_shared, n_own, scale, weighted=False):
         rng = np.random.default_rng(seed)
         shared = rng.permutation(n_classes)[:n_shared]
         self.n_shared = len(shared)
@@ -34,6 +34,8 @@ class Batch:
         by_row = [self.labels[i] for i in np.argsort(self.order)]
         self.indptr = frozen(np.cumsum([0, *map(len, by_row)]), np.int64)
         self.indices = frozen(np.concatenate([*by_row, []]), np.int32)
+        weights = rng.choice([0.0, 0.3, 1.0, 7.0], len(self.indices)) if weighted else 1.0
+        self.label_weight = frozen(np.broadcast_to(weights, len(self.indices)))
         self.slot = frozen(slot, np.int32)
         self.weight = frozen(rng.random(n) * (rng.random(n) < 0.8))
         self.shared = (scale * rng.standard_normal((n, self.n_shared + 2))).astype(np.float32)
@@ -44,12 +46,20 @@ class Batch:
         mine = self.own[self.own_indptr[i]:self.own_indptr[i + 1]]
         return np.concatenate([self.shared[i, :self.n_shared], mine]).astype(np.float64)
 
+    def target(self, i):
+        """Whether each active class is a label of sample i, and its weight (0 if not)."""
+        row = self.order[i]
+        mine = slice(self.indptr[row], self.indptr[row + 1])
+        same = self.active[i][:, None] == self.indices[mine]
+        return same.any(axis=1), same @ self.label_weight[mine].astype(float)
+
     def run(self, kind, n_threads):
         shared, check_shared = guarded(self.shared)
         own, check_own = guarded(self.own)
         loss = np.full(len(self.order), np.nan)
-        KERNELS[kind](self.indptr, self.indices, frozen(self.order, np.int64), self.slot,
-                      self.weight, self.n_shared, shared, self.own_indptr, own, loss, n_threads)
+        KERNELS[kind](self.indptr, self.indices, self.label_weight, frozen(self.order, np.int64),
+                      self.slot, self.weight, self.n_shared, shared, self.own_indptr, own, loss,
+                      n_threads)
         check_shared()
         check_own()
         assert (shared[:, self.n_shared:] == self.shared[:, self.n_shared:]).all()
@@ -59,18 +69,21 @@ class Batch:
 @pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, n=st.sampled_from([0, 1, 2, 9]), n_classes=SIZES.filter(bool), n_shared=SIZES,
-       n_own=st.sampled_from([0, 1, 7, 17, 65]), scale=st.sampled_from([0.1, 3.0, 30.0]))
-def test_losses_equal_oracle(kind, seed, n, n_classes, n_shared, n_own, scale):
-    batch = Batch(seed, n, n_classes, n_shared, n_own, scale)
+       n_own=st.sampled_from([0, 1, 7, 17, 65]), scale=st.sampled_from([0.1, 3.0, 30.0]),
+       weighted=st.booleans())
+def test_losses_equal_oracle(kind, seed, n, n_classes, n_shared, n_own, scale, weighted):
+    batch = Batch(seed, n, n_classes, n_shared, n_own, scale, weighted)
     for shared, own, loss in at_every_level(lambda k: batch.run(kind, k)).values():
         for i in range(n):
-            is_label = np.isin(batch.active[i], batch.labels[i])
+            is_label, label_weight = batch.target(i)
+            largest = label_weight.max(initial=1)
             logits = batch.logits(i)
-            exact, gradient = reference.LOSSES[kind](logits, is_label, batch.weight[i])
+            exact, gradient = reference.LOSSES[kind](logits, is_label, batch.weight[i],
+                                                        label_weight)
             found = np.concatenate([shared[i, :batch.n_shared],
                                     own[batch.own_indptr[i]:batch.own_indptr[i + 1]]])
-            np.testing.assert_allclose(found, gradient, rtol=2e-5, atol=1e-6)
-            size = 1 + np.abs(logits).sum()
+            np.testing.assert_allclose(found, gradient, rtol=2e-5, atol=1e-6 * largest)
+            size = largest * (1 + np.abs(logits).sum())
             np.testing.assert_allclose(loss[i], exact, rtol=1e-6, atol=1e-6 * size)
 
 

@@ -118,8 +118,9 @@ def test_pool_of_many_classes(data, model, monkeypatch):
 
 
 def test_same_bits_on_any_number_of_threads(data):
-    one, two = (SlideClassifier([16], max_iter=2, random_state=0, n_jobs=n, ranker="linear").fit(*data)
-                for n in (1, 2))
+    one, two = (
+        SlideClassifier([16], max_iter=2, random_state=0, n_jobs=n, ranker="linear").fit(*data)
+        for n in (1, 2))
     for a, b in zip(one._ranker, two._ranker, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.decision_function(data[0]), two.decision_function(data[0]))

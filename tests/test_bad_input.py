@@ -338,6 +338,8 @@ BAD_PARAMETERS = {
     "rebuild_interval": [0, -1, 2.5, *COMMON],
     "rebuild_growth": [0.9, -1, NAN, INF, *COMMON],
     "redraw_every": [-1, 2.5, *COMMON],
+    "ranker": ["tree", 1.5, *(value for value in COMMON if value is not None)],
+    "C": [0, -1.0, *COMMON],
     "early_stopping": ["yes", 2.5, *COMMON],
     "validation_fraction": [0, 1, -0.1, 1.5, NAN, *COMMON],
     "n_iter_no_change": [0, -1, 2.5, NAN, *COMMON],

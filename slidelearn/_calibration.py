@@ -1,4 +1,4 @@
-"""Platt scaling: from scores to probabilities that mean what they say."""
+"""From scores to probabilities that mean what they say, and how much one model says beside another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ MIN_ROWS = 20
 MAX_PAIRS = 2**28  # (sample, class) pairs looked at,
 MAX_PAIRS_INTERRUPTED = 2**22  # and when somebody waits for Ctrl-C to be answered
 BIN_WIDTH = 0.05
-N_BINS = 1602  # from -40 to 40, the outer ones open
-CENTRES = (np.arange(N_BINS) - 800.5) * BIN_WIDTH
-IDENTITY = (1.0, 0.0)
+N_BINS = 3202  # from -80 to 80, the outer ones open
+CENTRES = (np.arange(N_BINS) - 1600.5) * BIN_WIDTH
+IDENTITY = (0.0, 0.0, 1.0, 1.0)
+KNOT = -3.0  # log-odds
 NEWTON_STEPS = 100
+MAX_WEIGHT = 15.0
 
 
 def n_held_out(n_samples: int, n_classes: int) -> int:
@@ -47,35 +49,114 @@ def _count(scores) -> np.ndarray:
     return np.bincount(place.astype(np.intp), minlength=N_BINS)
 
 
-def platt_scaling(histogram: ScoreHistogram) -> tuple[float, float]:
-    """Slope and intercept (a, b) such that ``1 / (1 + exp(-(a z + b)))`` fits the true labels.
+def log_odds(calibration: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Log-odds, float64, of scores: linear below and above a knot.
 
-    Platt (1999), "Probabilistic outputs for support vector machines", section 2.2, with its
-    smoothed targets, on scores rounded to bins of 0.05; Newton's method with step halving as in
-    Lin, Lin & Weng (2007), "A note on Platt's probabilistic outputs". The identity if the fit is
-    degenerate: too few true or false labels, or a slope that isn't positive.
+    Parameters
+    ----------
+    calibration : ndarray of shape (4,), as `fit_calibration` gives it
+    scores : ndarray, float32
+    """
+    knot, value, below, above = calibration
+    above_knot = scores.astype(np.float64) - knot
+    return value + np.where(above_knot < 0, below, above) * above_knot
+
+
+def threshold(calibration: np.ndarray) -> float:
+    """The score whose log-odds are 0."""
+    knot, value, below, above = calibration
+    return float(knot - value / (below if value > 0 else above))
+
+
+def fit_calibration(histogram: ScoreHistogram) -> np.ndarray:
+    """How `log_odds` turns scores into log-odds: by Platt scaling with a slope for likely labels.
+
+    First Platt scaling; then the line gets a knot where that says `KNOT` (a probability of 5 %),
+    and is fitted again. The bulk of the labels, which hardly anything speaks for, else decides how
+    sure the model is of the others.
+
+    Returns
+    -------
+    calibration : ndarray of shape (4,), float64
+        The knot, its log-odds, and the slopes below and above it. The identity if too few labels
+        are true or false, or a slope isn't positive.
     """
     n_true = int(histogram.true.sum())
     n_false = int(histogram.every.sum()) - n_true
     if n_true < MIN_ROWS or n_false < MIN_ROWS:
-        return IDENTITY
+        return np.array(IDENTITY)
+    slope, intercept = _fit(histogram, CENTRES[:, None])
+    if not (slope > 0 and np.isfinite(intercept)):
+        return np.array(IDENTITY)
+    knot = (KNOT - intercept) / slope
+    distance = CENTRES - knot
+    below, above, value = _fit(
+        histogram, np.stack([np.minimum(distance, 0), np.maximum(distance, 0)], axis=1))
+    if not (below > 0 and above > 0 and np.isfinite(value)):
+        return np.array([knot, KNOT, slope, slope])
+    return np.array([knot, value, below, above])
+
+
+def _fit(histogram: ScoreHistogram, features: np.ndarray) -> np.ndarray:
+    """Coefficients of `features` of the bins, and an intercept, that best explain true labels.
+
+    Platt (1999), "Probabilistic outputs for support vector machines", section 2.2, with its
+    smoothed targets, on scores rounded to bins of 0.05.
+    """
+    n_true = int(histogram.true.sum())
+    n_false = int(histogram.every.sum()) - n_true
     used = np.flatnonzero(histogram.every)
     count = histogram.every[used].astype(np.float64)
     high, low = (n_true + 1) / (n_true + 2), 1 / (n_false + 2)
     target = (high - low) * histogram.true[used] / count + low
-    design = np.stack([CENTRES[used], np.ones(len(used))])
+    design = np.vstack([features[used].T, np.ones(len(used))])
+    start = np.append(np.zeros(features.shape[1]), np.log((n_true + 1) / (n_false + 1)))
+    return _logistic_regression(design, count, target, start)
+
+
+def stacking_weight(logits: np.ndarray, losses: np.ndarray, truth: np.ndarray) -> float | None:
+    """How much of `losses` to take from `logits`: logistic regression on both (stacking).
+
+    Wolpert (1992), "Stacked generalization": the two are combined as best explains samples that
+    neither was trained on.
+
+    Parameters
+    ----------
+    logits, losses : ndarray of shape (n_pairs,), what two models say of (sample, class) pairs
+    truth : ndarray of shape (n_pairs,), bool
+
+    Returns
+    -------
+    weight : float or None
+        w in [0, 15] such that ``logits - w * losses`` is, but for a linear map, the log-odds.
+        None if there are too few true or false pairs to tell, or neither model helps.
+    """
+    n_true = np.count_nonzero(truth)
+    if min(n_true, truth.size - n_true) < MIN_ROWS:
+        return None
+    design = np.stack([logits, -losses, np.ones(truth.size)]).astype(np.float64)
+    start = np.array([0.0, 0.0, np.log(n_true / (truth.size - n_true))])
+    slope, weight, _ = _logistic_regression(design, 1.0, truth.astype(np.float64), start)
+    if weight > 0:
+        return float(min(weight / max(slope, 1e-9), MAX_WEIGHT))
+    return 0.0 if slope > 0 else None
+
+
+def _logistic_regression(design: np.ndarray, count: np.ndarray | float, target: np.ndarray,
+                         start: np.ndarray) -> np.ndarray:
+    """Coefficients of the rows of `design`, by Newton's method with step halving (Lin, Lin and Weng
+    2007, "A note on Platt's probabilistic outputs for support vector machines")."""
 
     def loss(line):
         z = line @ design
         return -(count * (target * log_expit(z) + (1 - target) * log_expit(-z))).sum()
 
-    line = np.array([0.0, np.log((n_true + 1) / (n_false + 1))])
-    value = loss(line)
+    line, value = start, loss(start)
     for _ in range(NEWTON_STEPS):
         probability = expit(line @ design)
         gradient = design @ (count * (probability - target))
         curvature = count * probability * (1 - probability)
-        step = np.linalg.solve((design * curvature) @ design.T + 1e-9 * np.eye(2), gradient)
+        step = np.linalg.solve((design * curvature) @ design.T + 1e-9 * np.eye(len(line)), gradient)
         size = 1.0
         while loss(line - size * step) > value and size > 1e-9:
             size /= 2
@@ -83,7 +164,4 @@ def platt_scaling(histogram: ScoreHistogram) -> tuple[float, float]:
         value, before = loss(line), value
         if before - value <= 1e-10 * before:
             break
-    slope, intercept = float(line[0]), float(line[1])
-    if not (slope > 0 and np.isfinite(slope) and np.isfinite(intercept)):
-        return IDENTITY
-    return slope, intercept
+    return line

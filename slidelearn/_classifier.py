@@ -24,7 +24,7 @@ from ._history import History
 from ._hooks import Hooks
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
-from ._ranker import Ranker, fit_ranker
+from ._ranker import Ranker, choose_penalty, fit_ranker
 from ._similar import class_indices, nearest_rows
 from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
@@ -47,7 +47,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(512,)
+    hidden_layer_sizes : sequence of int, default=(256,)
         Widths of the hidden layers, at least one.
 
     loss : {"auto", "sigmoid", "softmax"}, default="auto"
@@ -155,16 +155,16 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     redraw_every : int, default=0
         Every so many rebuilds, hash functions are drawn afresh; 0 is never.
 
-    ranker : {"linear"} or None, default=None
+    ranker : {"auto", "linear"} or None, default="auto"
         - "linear": when the network is trained, `fit` trains for each class a sparse linear
           classifier on X itself (L2-regularised squared hinge loss [2]_), which learns to tell
           the samples of the class from those that the network only believes to be; its hinge loss
           is subtracted from the network's score. Rare features and rare labels need that ([3]_
-          ranks in this way behind trees).
+          ranks in this way behind trees). How much it counts is chosen on the samples held out
+          for `calibrate` or `early_stopping`, and fixed without them.
+        - "auto": "linear" if y is an indicator, unless the samples held out say that the network
+          does better alone; None if y is labels.
         - None: the network alone.
-
-        It helps with texts of many words and labels, costs on few dense features (see the guide),
-        and makes the probabilities of labels, which nothing calibrates, too sure.
 
     C : float, default=1.0
         Inverse strength of the ranker's regularisation, relative to the mean squared length of
@@ -185,8 +185,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     calibrate : bool, default=True
         With an indicator y, hold out 1 sample in 20 (at most 500, none if that is under 20) and
-        scale scores by Platt's method so that `predict_proba` can be taken at its word and 0.5 is
-        a sensible threshold. With `early_stopping` the validation part serves for this.
+        learn from them what makes log-odds of scores (Platt scaling in two pieces), so that
+        `predict_proba` can be taken at its word and 0.5 is a sensible threshold. With
+        `early_stopping` the validation part serves for this.
 
     shuffle : bool, default=True
         Visit samples in a new random order each epoch.
@@ -222,8 +223,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     ranker_intercept_ : ndarray of shape (n_classes,), float32, or None
 
-    calibration_ : ndarray of shape (2,)
-        Slope and intercept applied to the scores of a multi-label model.
+    ranker_penalty_ : float or None
+        What a unit of a linear ranker's hinge loss takes from the logit.
+
+    calibration_ : ndarray of shape (4,)
+        What makes log-odds of the scores of a multi-label model: a score (the knot), its log-odds,
+        and the slopes of the lines below and above it.
 
     out_activation_ : {"softmax", "logistic"}
         How scores become probabilities: by the loss that the model was started with.
@@ -295,7 +300,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes=(512,),
+        hidden_layer_sizes=(256,),
         *,
         loss="auto",
         class_weight=None,
@@ -322,7 +327,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         rebuild_interval=50,
         rebuild_growth=1.05,
         redraw_every=0,
-        ranker=None,
+        ranker="auto",
         C=1.0,
         early_stopping=False,
         validation_fraction=0.1,
@@ -519,9 +524,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                        end_epoch)
             if stopping is not None:
                 stopping.restore_best()
-            if self.ranker == "linear" and not one_epoch:
-                self._ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C,
-                                          self._seed, n_threads).arrays
+            if not one_epoch and (self.ranker == "linear"
+                                  or (self.ranker == "auto" and targets.multilabel)):
+                self._fit_ranker(network, X, targets, weight, rows, held_out, n_threads)
             finish(_calibration.MAX_PAIRS)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user: the model is as far as it got.",
@@ -650,6 +655,14 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
         self._index = None
 
+    def _fit_ranker(self, network, X, targets, weight, rows, held_out, n_threads):
+        ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
+        held_out = held_out[:_calibration.MAX_ROWS]
+        if len(held_out) >= _calibration.MIN_ROWS:
+            ranker = choose_penalty(ranker, network, X, targets.matrix, held_out, n_threads)
+        if self.ranker == "linear" or ranker.penalty > 0:
+            self._ranker = ranker.arrays
+
     def _finish(self, network, stopping, derived, max_pairs):
         """What follows the last epoch; can be repeated."""
         if stopping is not None:
@@ -712,14 +725,14 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads)
             _check_scores(scores, rows)
             return self.classes_[best[:, 0]]
-        slope, intercept = self.calibration_
+        threshold = np.nextafter(np.float32(_calibration.threshold(self.calibration_)),
+                                 np.float32(-np.inf))
         counts, found = np.zeros(X.n_rows, np.int64), []
         for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
             _check_scores(scores, rows[place])
             # float32 finds what may be positive, float64 decides, as in predict_proba.
-            row, column = np.nonzero(scores > np.nextafter(np.float32(-intercept / slope),
-                                                           np.float32(-np.inf)))
-            positive = slope * scores[row, column].astype(np.float64) + intercept > 0
+            row, column = np.nonzero(scores > threshold)
+            positive = _calibration.log_odds(self.calibration_, scores[row, column]) > 0
             row, column = row[positive], column[positive]
             counts[place] = np.bincount(row, minlength=len(scores))
             found.append(column.astype(np.int32))
@@ -772,8 +785,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         else:
             raise ValueError(f"method must be 'exact' or 'lsh', got {method!r}.")
         _check_scores(scores, rows)
-        slope, intercept = self.calibration_
-        return self.classes_[best], slope * scores.astype(np.float64) + intercept
+        return self.classes_[best], _calibration.log_odds(self.calibration_, scores)
 
     def similar_labels(self, labels, k=5):
         """The k classes most like some class: greatest cosine of the output layer's weights.
@@ -918,10 +930,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         rows = np.arange(X.n_rows)
         for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
             _check_scores(scores, rows[place])
-            result[place] = scores
-        slope, intercept = self.calibration_
-        result *= slope
-        result += intercept
+            result[place] = _calibration.log_odds(self.calibration_, scores)
         return result
 
     def _prepare(self, X) -> tuple[Network, Ranker | None, CSR, int]:
@@ -940,6 +949,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Intercepts of the linear rankers, see the class."""
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.intercept
+
+    @property
+    def ranker_penalty_(self):
+        """Weight of the linear rankers, see the class."""
+        ranker = self._fitted_ranker()
+        return None if ranker is None else ranker.penalty
 
     def _fitted_ranker(self) -> Ranker | None:
         if not hasattr(self, "coefs_"):

@@ -116,13 +116,13 @@ def validation_score(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
 
 def calibrate(network: Network, ranker: Ranker | None, X: CSR, labels: CSR, rows: np.ndarray,
               n_threads: int) -> np.ndarray:
-    """Slope and intercept that turn scores into log-odds, fitted to some rows."""
+    """What turns scores into log-odds, see `_calibration.log_odds`, fitted to some rows."""
     histogram = _calibration.ScoreHistogram()
     indicator = _indicator(labels)
     for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
         truth = indicator[rows[place]].tocoo()
         histogram.add(scores, scores[truth.row, truth.col])
-    return np.array(_calibration.platt_scaling(histogram))
+    return _calibration.fit_calibration(histogram)
 
 
 def _indicator(labels: CSR) -> csr_matrix:

@@ -41,7 +41,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "rebuild_interval": [Interval(Integral, 1, None, closed="left")],
     "rebuild_growth": [Interval(Real, 1, None, closed="left")],
     "redraw_every": [Interval(Integral, 0, None, closed="left")],
-    "ranker": [StrOptions({"linear"}), None],
+    "ranker": [StrOptions({"auto", "linear"}), None],
     "C": [Interval(Real, 0, None, closed="neither")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],

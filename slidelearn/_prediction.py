@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK_FLOATS = 2**22  # scores (or activations) held at a time: 16 MiB
 KERNEL_WORK = 2**31  # multiply-adds between two looks at signals (Ctrl-C)
-FIRST_LOOK = 40  # logits of a sample that ranking looks at first
 BLOCK = 64  # samples scored side by side by the exact search
 NO_CLASS = np.iinfo(np.int32).max
 
@@ -61,7 +60,10 @@ def score_chunks(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarr
         scores = buffer[:len(hidden)]
         _dense.block_logits(hidden, output.weights, output.bias, scores, panels, n_threads)
         if ranker is not None:
-            ranker.penalise_all(X, rows[place], scores, n_threads)
+            shortlist, logits = _exact_topk_of(network, hidden, ranker.shortlist_size, n_threads)
+            ranker.penalise(X, rows[place], shortlist, logits, n_threads)
+            scores -= ranker.worst
+            np.put_along_axis(scores, shortlist, logits, 1)
         yield place, scores
 
 
@@ -69,9 +71,8 @@ def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: i
          n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best classes of each row by score, best first, ties by class index.
 
-    A score is at most its logit. So the classes with the best logits are looked at, ever more of
-    them, until the k-th best score found is above all logits not looked at: the result is that of
-    scoring every class.
+    With a ranker, those with the best logits are ranked anew; no other class has a better score
+    than they.
 
     Returns
     -------
@@ -80,26 +81,22 @@ def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: i
     """
     if ranker is None:
         return exact_topk(network, X, rows, k, n_threads)
-    n_classes = len(network.output.bias)
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
-    todo, looked_at = np.arange(len(rows)), min(n_classes, max(FIRST_LOOK, 4 * k))
-    while len(todo):
-        size = max(1, CHUNK_FLOATS // looked_at)
-        open_ = []
-        for start in range(0, len(todo), size):
-            part = todo[start:start + size]
-            found, logits = exact_topk(network, X, rows[part], looked_at, n_threads)
-            beyond = logits[:, -1].copy()
-            ranker.penalise_pairs(X, rows[part], found, logits, n_threads)
-            classes[part], scores[part] = _best_of(found, logits, k)
-            open_.append(part[~(scores[part, -1] > beyond)])
-        todo = np.concatenate(open_) if looked_at < n_classes else todo[:0]
-        looked_at = min(n_classes, 4 * looked_at)
+    n_found = max(k, ranker.shortlist_size)
+    size = max(1, CHUNK_FLOATS // n_found)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        found, logits = exact_topk(network, X, rows[part], n_found, n_threads)
+        classes[part], scores[part] = _ranked(ranker, X, rows[part], found, logits, k, n_threads)
     return classes, scores
 
 
-def _best_of(classes: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of each row's classes, best first, ties by class index."""
+def _ranked(ranker, X, rows, classes, logits, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
+    """The k best by score of each row's classes, which stand in the order of their logits."""
+    n = ranker.shortlist_size
+    shortlist, scores = np.ascontiguousarray(classes[:, :n]), np.ascontiguousarray(logits[:, :n])
+    ranker.penalise(X, rows, shortlist, scores, n_threads)
+    scores = np.concatenate([scores, logits[:, n:] - ranker.worst], axis=1)
     order = np.lexsort((classes, -scores), axis=-1)[:, :k]
     return np.take_along_axis(classes, order, 1), np.take_along_axis(scores, order, 1)
 
@@ -162,7 +159,7 @@ def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, r
     """
     output = network.output
     width = output.weights.shape[1]
-    n_kept = k if ranker is None else max(k, n_candidates)
+    n_kept = k if ranker is None else max(k, ranker.shortlist_size)
     size = max(1, CHUNK_FLOATS // (width + 2 * n_kept + n_candidates))
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
@@ -172,9 +169,7 @@ def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, r
         _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts, best, found,
                              n_threads)
         if ranker is not None:
-            real = np.where(found == NO_CLASS, np.int32(0), found)
-            ranker.penalise_pairs(X, rows[place], real, best, n_threads)
-            found, best = _best_of(found, best, k)
+            found, best = _ranked(ranker, X, rows[place], found, best, k, n_threads)
         classes[place], scores[place] = found, best
         short = np.flatnonzero(counts < k) + place.start
         if len(short):

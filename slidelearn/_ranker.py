@@ -6,27 +6,28 @@ samples from those for which the network only believes that it might be right (P
 section 3.3, and Zhang et al. 2021, section 3.2, do so behind trees and transformers). The score of
 class c is::
 
-    logit_c(x) - PENALTY * max(0, 1 - r_c(x))**2,    r_c(x) = x . v_c + d_c
+    logit_c(x) - penalty * max(0, 1 - r_c(x)),    r_c(x) = x . v_c + d_c
 
-i.e. the network's logit less the ranker's squared hinge loss, were the class true. No score
-exceeds its logit, so the best classes can be found among the best logits; see `_prediction`.
+i.e. the network's logit less the ranker's hinge loss, were the class true. The penalty is chosen on
+samples that neither was trained on (`_calibration.stacking_weight`). No score exceeds its logit, so
+the best classes can be found among the best logits; see `_prediction`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
-from . import _prediction
+from . import _calibration, _prediction
 from ._kernels import _hashing, _ranker
 from ._network import Layer, Network
 from ._validation import CSR
 
-PENALTY = 1.5  # weight of the hinge loss
-N_SHORTLIST = 40  # classes of a sample with the best logits: its labels and hard negatives
+N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
+PENALTY = 3.0  # weight of the hinge loss if nothing was held out to choose it on
+MAX_LOSS = 2.0  # hinge loss at most, and of all classes that aren't on the shortlist
 MAX_POOL = 2**14  # classes among which shortlists look; more: labels near by and random ones
 CHUNK_ROWS = 2**11  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
@@ -47,6 +48,7 @@ class Ranker:
     data : ndarray of shape (nnz,), float32
     intercept : ndarray of shape (n_classes,), float32
     n_features : int
+    penalty : float, weight of the hinge loss
     """
 
     indptr: np.ndarray
@@ -54,11 +56,13 @@ class Ranker:
     data: np.ndarray
     intercept: np.ndarray
     n_features: int
+    penalty: float
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """What a model keeps."""
-        return [self.indptr, self.indices, self.data, self.intercept]
+        return [self.indptr, self.indices, self.data, self.intercept,
+                np.array([self.penalty], np.float32)]
 
     @property
     def coef(self) -> sp.csr_array:
@@ -66,25 +70,23 @@ class Ranker:
         return sp.csr_array((self.data, self.indices, self.indptr),
                             shape=(len(self.intercept), self.n_features))
 
-    @cached_property
-    def _by_feature(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        by_feature = self.coef.tocsc()
-        return (by_feature.indptr.astype(np.int64), by_feature.indices.astype(np.int32),
-                by_feature.data)
+    @property
+    def shortlist_size(self) -> int:
+        """How many classes of a sample are ranked."""
+        return min(N_SHORTLIST, len(self.intercept))
 
-    def penalise_pairs(self, X: CSR, rows: np.ndarray, classes: np.ndarray, logits: np.ndarray,
-                       n_threads: int) -> None:
-        """Logits of some classes of each row, (n_rows, m), become scores, in place."""
+    @property
+    def worst(self) -> np.float32:
+        """What any other class loses, and none on the shortlist more."""
+        return np.float32(self.penalty) * np.float32(MAX_LOSS)
+
+    def penalise(self, X: CSR, rows: np.ndarray, shortlist: np.ndarray, logits: np.ndarray,
+                 n_threads: int) -> None:
+        """Logits of the shortlist of each row, (n_rows, m), become scores, in place."""
         dense = np.zeros((n_threads, self.n_features), np.float32)
-        _ranker.penalise_pairs(X.indptr, X.indices, X.data, rows, self.indptr, self.indices,
-                               self.data, self.intercept, PENALTY, classes, dense, logits,
-                               n_threads)
-
-    def penalise_all(self, X: CSR, rows: np.ndarray, logits: np.ndarray, n_threads: int) -> None:
-        """Logits of all classes of each row, (n_rows, n_classes), become scores, in place."""
-        responses = np.empty((n_threads, len(self.intercept)), np.float32)
-        _ranker.penalise_all(X.indptr, X.indices, X.data, rows, *self._by_feature, self.intercept,
-                             PENALTY, responses, logits, n_threads)
+        _ranker.penalise(X.indptr, X.indices, X.data, rows, self.indptr, self.indices, self.data,
+                         self.intercept, self.penalty, MAX_LOSS, shortlist, dense, logits,
+                         n_threads)
 
 
 def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray, rows: np.ndarray,
@@ -138,7 +140,24 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
                         shape=(n_classes, X.shape[1]))
     coef.sort_indices()
     return Ranker(coef.indptr.astype(np.int64), coef.indices.astype(np.int32), coef.data,
-                  intercept, X.shape[1])
+                  intercept, X.shape[1], PENALTY)
+
+
+def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: np.ndarray,
+                   n_threads: int) -> Ranker:
+    """`ranker` with the penalty that suits `rows`, on which nothing was trained.
+
+    If the rows can't tell, the ranker stays as it is.
+    """
+    classes, logits = _prediction.exact_topk(network, X, rows, ranker.shortlist_size, n_threads)
+    losses = np.zeros_like(logits)
+    replace(ranker, penalty=1.0).penalise(X, rows, classes, losses, n_threads)
+    position, column = _take(labels, rows)
+    n_classes = labels.shape[1]
+    truth = np.isin(classes + np.arange(len(rows))[:, None] * n_classes,
+                    column + position * n_classes)
+    weight = _calibration.stacking_weight(logits.ravel(), -losses.ravel(), truth.ravel())
+    return ranker if weight is None else replace(ranker, penalty=weight)
 
 
 def shortlists(network: Network, X: CSR, labels: CSR, rows: np.ndarray, key: int,

@@ -20,7 +20,7 @@ def check_state(state: dict[str, Any]) -> None:
     """Raise ValueError unless the attributes of a fitted model fit together."""
     try:
         network = as_network(state)
-        _check_array("calibration_", state["calibration_"], (2,), np.float64)
+        _check_array("calibration_", state["calibration_"], (4,), np.float64)
         _check_array("_label_counts", state["_label_counts"], state["classes_"].shape, np.float64)
         _check_array("_activation_mean", state["_activation_mean"],
                      (network.output.weights.shape[1],))
@@ -74,8 +74,8 @@ def as_ranker(state: dict[str, Any]) -> Ranker | None:
     """The linear rankers of a fitted model, without a copy; None if it has none."""
     if not state["_ranker"]:
         return None
-    indptr, indices, data, intercept = state["_ranker"]
-    return Ranker(indptr, indices, data, intercept, state["n_features_in_"])
+    indptr, indices, data, intercept, penalty = state["_ranker"]
+    return Ranker(indptr, indices, data, intercept, state["n_features_in_"], float(penalty[0]))
 
 
 def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
@@ -148,17 +148,20 @@ def _check_optimizer_state(saved, network) -> None:
 
 
 def _check_ranker(arrays, n_classes, n_features) -> None:
-    if len(arrays) not in (0, 4):
-        raise ValueError(f"_ranker must have 4 arrays or none, found {len(arrays)}.")
+    if len(arrays) not in (0, 5):
+        raise ValueError(f"_ranker must have 5 arrays or none, found {len(arrays)}.")
     if not arrays:
         return
-    indptr, indices, data, intercept = arrays
+    indptr, indices, data, intercept, penalty = arrays
     _check_array("_ranker[0]", indptr, (n_classes + 1,), np.int64)
     if indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         raise ValueError("_ranker[0] must rise from 0.")
     _check_array("_ranker[1]", indices, (int(indptr[-1]),), np.int32)
     _check_array("_ranker[2]", data, (int(indptr[-1]),))
     _check_array("_ranker[3]", intercept, (n_classes,))
+    _check_array("_ranker[4]", penalty, (1,))
+    if not 0 <= penalty[0] < np.inf:
+        raise ValueError(f"_ranker[4] must not be negative, found {penalty[0]}.")
     if len(indices) and (indices.min() < 0 or indices.max() >= n_features):
         raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
 

@@ -21,22 +21,46 @@ def histogram_of(scores, truth):
 
 
 @pytest.mark.parametrize("slope, intercept", [(1.0, 0.0), (0.5, -2.0), (3.0, 1.5)])
-def test_platt_scaling_finds_slope_and_intercept(slope, intercept):
+def test_a_line_is_found(slope, intercept):
     rng = np.random.default_rng(0)
     scores = rng.normal(-2, 3, 200_000)
     truth = rng.random(200_000) < expit(slope * scores + intercept)
-    found = _calibration.platt_scaling(histogram_of(scores, truth))
-    np.testing.assert_allclose(found, (slope, intercept), rtol=0.05, atol=0.05)
+    knot, value, below, above = _calibration.fit_calibration(histogram_of(scores, truth))
+    np.testing.assert_allclose([below, above], slope, rtol=0.1)
+    assert value == pytest.approx(-3, abs=0.1)
+    assert knot == pytest.approx((-3 - intercept) / slope, rel=0.05, abs=0.05)
 
 
-def test_platt_scaling_agrees_with_logistic_regression():
+def test_two_slopes_are_found():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(-3, 2, 200_000)
+    odds = -3 + np.where(scores < -2, 2.0, 0.5) * (scores + 2)
+    truth = rng.random(200_000) < expit(odds)
+    calibration = _calibration.fit_calibration(histogram_of(scores, truth))
+    found = _calibration.log_odds(calibration, scores.astype(np.float32))
+    assert np.abs(expit(found) - expit(odds)).mean() < 0.005  # the knot isn't where it should be
+    assert np.abs(found - odds).max() < 1
+    assert calibration[2] > 1.5 * calibration[3]
+
+
+def test_agrees_with_logistic_regression():
     rng = np.random.default_rng(0)
     scores = rng.normal(-3, 2, 20_000)
     truth = rng.random(20_000) < expit(0.7 * scores - 1) ** 1.5
-    slope, intercept = _calibration.platt_scaling(histogram_of(scores, truth))
-    model = LogisticRegression(C=1e6, tol=1e-8).fit(scores[:, None], truth)
-    np.testing.assert_allclose([slope, intercept], [model.coef_[0, 0], model.intercept_[0]],
+    knot, value, below, above = _calibration.fit_calibration(histogram_of(scores, truth))
+    line = LogisticRegression(C=np.inf, tol=1e-8).fit(scores[:, None], truth)
+    assert knot == pytest.approx((-3 - line.intercept_[0]) / line.coef_[0, 0], rel=0.03)
+    parts = np.stack([np.minimum(scores - knot, 0), np.maximum(scores - knot, 0)], axis=1)
+    model = LogisticRegression(C=np.inf, tol=1e-8).fit(parts, truth)
+    np.testing.assert_allclose([below, above, value], [*model.coef_[0], model.intercept_[0]],
                                rtol=0.03)
+
+
+@pytest.mark.parametrize("calibration", [(0.5, 1.0, 2.0, 0.5), (0.5, -3.0, 2.0, 0.5)])
+def test_threshold_is_where_the_odds_are_even(calibration):
+    scores = np.float32(_calibration.threshold(calibration) + np.array([-0.01, 0, 0.01]))
+    low, middle, high = _calibration.log_odds(calibration, scores)
+    assert low < 0 < high and abs(middle) < 1e-6
 
 
 @pytest.mark.parametrize("scores, truth", [
@@ -46,7 +70,10 @@ def test_platt_scaling_agrees_with_logistic_regression():
     (np.zeros(0), np.zeros(0, bool)),
 ], ids=["few true", "few false", "wrong way round", "nothing"])
 def test_degenerate_scores_are_left_alone(scores, truth):
-    assert _calibration.platt_scaling(histogram_of(scores, truth)) == _calibration.IDENTITY
+    found = _calibration.fit_calibration(histogram_of(scores, truth))
+    np.testing.assert_array_equal(found, _calibration.IDENTITY)
+    some = np.float32([-1e9, -3.2, 0, 0.1, 77])
+    np.testing.assert_array_equal(_calibration.log_odds(found, some), some)
 
 
 @pytest.mark.parametrize("scores", [
@@ -55,13 +82,13 @@ def test_degenerate_scores_are_left_alone(scores, truth):
     np.where(np.arange(1000) < 500, 0.01, -0.01), np.full(1000, 7.0),
 ], ids=["separable", "huge", "close", "constant"])
 def test_extreme_scores(scores):
-    slope, intercept = _calibration.platt_scaling(histogram_of(scores, np.arange(1000) < 500))
-    assert slope > 0 and np.isfinite([slope, intercept]).all()
+    found = _calibration.fit_calibration(histogram_of(scores, np.arange(1000) < 500))
+    assert (found[2:] > 0).all() and np.isfinite(found).all()
 
 
 def test_bins_cover_all_numbers():
     histogram = _calibration.ScoreHistogram()
-    histogram.add(np.float32([-np.inf, -1e9, -40.01, 40.01, 1e9, np.inf, np.nan]), np.float32([]))
+    histogram.add(np.float32([-np.inf, -1e9, -80.01, 80.01, 1e9, np.inf, np.nan]), np.float32([]))
     assert histogram.every.sum() == 7
     assert histogram.every[0] == 4 and histogram.every[-1] == 3
     places = np.float32(_calibration.CENTRES)
@@ -103,8 +130,7 @@ def test_probabilities_and_label_sets(problem, setting):
     X, Y, X_test, Y_test = problem
     truth = Y_test.toarray()
     model = small(hidden_layer_sizes=(64,), max_iter=10, **setting).fit(X, Y)
-    slope, intercept = model.calibration_
-    assert (slope, intercept) != _calibration.IDENTITY and slope > 0
+    assert not np.array_equal(model.calibration_, _calibration.IDENTITY)
     proba = model.predict_proba(X_test)
     assert (proba > 0).all() and (proba < 1).all()
     assert calibration_error(proba, truth) < 0.003  # the labels' mean frequency is 0.01

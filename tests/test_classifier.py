@@ -22,6 +22,7 @@ from scipy.special import expit, softmax
 
 import slidelearn._classifier
 from slidelearn import SlideClassifier
+from slidelearn._calibration import log_odds
 from slidelearn._training import Trainer
 from slidelearn.datasets import make_extreme_classification
 
@@ -580,9 +581,8 @@ def test_scores_agree(fitted, extreme):
     X = extreme[0][2500:]
     logits = without_ranker(fitted).decision_function(X)
     hidden = np.maximum(X @ fitted.coefs_[0] + fitted.intercepts_[0], 0)
-    slope, intercept = fitted.calibration_
     np.testing.assert_allclose(
-        logits, slope * (hidden @ fitted.coefs_[1] + fitted.intercepts_[1]) + intercept,
+        logits, log_odds(fitted.calibration_, hidden @ fitted.coefs_[1] + fitted.intercepts_[1]),
         rtol=1e-4, atol=1e-4)
     scores = fitted.decision_function(X)
     np.testing.assert_array_equal(fitted.predict_proba(X), expit(scores))

@@ -143,7 +143,7 @@ TAMPERED = {
     "no classes": assigned("classes_", np.arange(0)),
     "features": assigned("n_features_in_", 6),
     "calibration": assigned("calibration_", np.ones(3)),
-    "calibration type": assigned("calibration_", [1.0, 0.0]),
+    "calibration type": assigned("calibration_", [0.0, 0.0, 1.0, 1.0]),
     "counts": assigned("_label_counts", np.ones(3)),
     "mean": assigned("_activation_mean", np.zeros(3, np.float32)),
     "seed type": assigned("_seed", "1"), "seed": assigned("_seed", -1),

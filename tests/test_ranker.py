@@ -1,14 +1,17 @@
-"""Linear rankers: the solver against liblinear's, scores by both routes, exactness of top-k."""
+"""Linear rankers: the solver against liblinear's, the choice of the penalty, scores and top-k."""
 
+import dataclasses
 import pickle
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from slidelearn import SlideClassifier, _prediction, _ranker, _state
+from slidelearn import SlideClassifier, _classifier, _prediction, _ranker, _state
+from slidelearn._calibration import log_odds, stacking_weight
 from slidelearn._validation import canonical_csr
 from slidelearn.datasets import make_extreme_classification
 from slidelearn.metrics import precision_at_k
@@ -80,26 +83,84 @@ def test_output_in_blocks_is_the_same(data, model, monkeypatch):
 
 def test_scores_follow_the_definition(data, model):
     network, X, _ = parts(model, *data)
-    _state.as_ranker(vars(model))
-    hidden = _prediction.hidden_activations(network, X, np.arange(50), 1)
-    logits = hidden.astype(float) @ network.output.weights.T + network.output.bias
+    ranker = _state.as_ranker(vars(model))
+    logits = _prediction.hidden_activations(network, X, np.arange(50), 1).astype(float)
+    logits = logits @ network.output.weights.T + network.output.bias
     response = sp.csr_array(data[0])[:50] @ model.ranker_coef_.T.toarray() + model.ranker_intercept_
-    expected = logits - _ranker.PENALTY * np.maximum(0, 1 - response) ** 2
-    slope, intercept = model.calibration_
-    np.testing.assert_allclose(model.decision_function(data[0][:50]),
-                               slope * expected + intercept, rtol=1e-4, atol=1e-3)
+    loss = np.clip(1 - response, 0, 2)
+    np.put_along_axis(loss, np.argsort(-logits, axis=1)[:, _ranker.N_SHORTLIST:], 2, 1)
+    assert model.ranker_penalty_ == ranker.penalty > 0
+    expected = log_odds(model.calibration_, logits - ranker.penalty * loss)
+    np.testing.assert_allclose(model.decision_function(data[0][:50]), expected, rtol=1e-4,
+                               atol=1e-3)
 
 
-@pytest.mark.parametrize("k", [1, 5, 60, 200])
-@pytest.mark.parametrize("first_look", [1, 40])
-def test_topk_is_that_of_all_scores(data, model, monkeypatch, k, first_look):
-    monkeypatch.setattr(_prediction, "FIRST_LOOK", first_look)
-    scores = model.decision_function(data[0])
+@pytest.mark.parametrize("k", [1, 5, 70, 200])
+@pytest.mark.parametrize("chunk", [100, 2**22])
+def test_topk_is_that_of_all_scores(data, model, monkeypatch, k, chunk):
+    monkeypatch.setattr(_prediction, "CHUNK_FLOATS", chunk)
+    X = data[0][:300]
+    scores = model.decision_function(X)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    labels, best = model.predict_topk(data[0], k)
+    labels, best = model.predict_topk(X, k)
     np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1))
     ties = (np.diff(np.take_along_axis(scores, order, 1), axis=1) == 0).any(axis=1)
     np.testing.assert_array_equal(labels[~ties], order[~ties])
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_penalty_is_chosen_on_samples_held_out(data, useful):
+    """Against logistic regression of scikit-learn; where responses say nothing, it is near 0."""
+    model = SlideClassifier([32], max_iter=10, random_state=0).fit(data[0][:1000], data[1][:1000])
+    network, X, labels = parts(model, *data)
+    rows = np.arange(1000, 1500)
+    ranker = _state.as_ranker(vars(model))
+    if not useful:
+        noise = np.random.default_rng(0).standard_normal(len(ranker.data)).astype(np.float32)
+        ranker = dataclasses.replace(ranker, data=noise, intercept=np.ones_like(ranker.intercept))
+    found = _ranker.choose_penalty(ranker, network, X, labels, rows, 2).penalty
+    classes, logits = _prediction.exact_topk(network, X, rows, 64, 1)
+    response = (sp.csr_array(data[0])[rows] @ ranker.coef.T).toarray() + ranker.intercept
+    loss = np.clip(1 - np.take_along_axis(response, classes, 1), 0, 2)
+    truth = np.take_along_axis(sp.csr_array(data[1])[rows].toarray(), classes, 1) > 0
+    oracle = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    oracle.fit(np.stack([logits.ravel(), -loss.ravel()], axis=1), truth.ravel())
+    expected = max(0, oracle.coef_[0, 1] / oracle.coef_[0, 0])
+    assert found == pytest.approx(expected, rel=1e-2, abs=1e-3)
+    assert found > 1 if useful else found < 0.3
+
+
+@pytest.mark.parametrize(("calibrate", "n"), [(False, 1500), (True, 300)])
+def test_penalty_without_samples_held_out(data, calibrate, n):
+    model = SlideClassifier([16], max_iter=1, calibrate=calibrate, random_state=0)
+    assert model.fit(data[0][:n], data[1][:n]).ranker_penalty_ == _ranker.PENALTY
+
+
+def test_penalty_of_early_stopping(data):
+    model = SlideClassifier([16], max_iter=2, calibrate=False, early_stopping=True, random_state=0)
+    assert model.fit(*data).ranker_penalty_ not in (None, _ranker.PENALTY)
+
+
+def test_few_true_pairs_tell_nothing():
+    logits = np.linspace(-1, 1, 200)
+    assert stacking_weight(logits, logits, np.arange(200) < 19) is None
+    assert stacking_weight(logits, logits, np.arange(200) >= 19) is None
+    noise = np.random.default_rng(0).standard_normal(200)
+    assert stacking_weight(-logits, noise, noise + 3 * logits > 0) is None  # both mislead
+    assert stacking_weight(logits, noise, noise + 3 * logits > 0) == 0
+    assert stacking_weight(-logits, -noise, noise + 3 * logits > 0) == 15
+
+
+def test_auto_keeps_what_helps_and_leaves_labels_alone(data, monkeypatch):
+    X, Y = data
+    model = SlideClassifier([16], max_iter=1, random_state=0)
+    assert model.fit(X, Y).ranker_coef_ is not None
+    y = np.asarray(sp.csr_array(Y).argmax(axis=1)).ravel()
+    assert model.fit(X, y).ranker_coef_ is None
+    monkeypatch.setattr(_classifier, "choose_penalty",
+                        lambda ranker, *_: dataclasses.replace(ranker, penalty=0.0))
+    assert model.fit(X, Y).ranker_coef_ is None
+    assert model.set_params(ranker="linear").fit(X, Y).ranker_penalty_ == 0
 
 
 def test_pool_of_many_classes(data, model, monkeypatch):
@@ -186,6 +247,8 @@ def test_bad_C(data, C):
     (1, lambda a: a + 400, r"_ranker\[1\] has a feature outside of"),
     (2, lambda a: a.astype(float), r"_ranker\[2\] must be an array of float32"),
     (3, lambda a: a[:5], r"_ranker\[3\]"),
+    (4, lambda a: -a, r"_ranker\[4\] must not be negative"),
+    (4, lambda a: a * np.float32(np.nan), r"_ranker\[4\] must not be negative"),
 ])
 def test_tampered_state_is_refused(model, place, change, message):
     broken = clone(model)

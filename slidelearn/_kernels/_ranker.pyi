@@ -26,7 +26,7 @@ def train_rankers(
     intercept: NDArray[float32],
     n_threads: int,
 ) -> None: ...
-def penalise_pairs(
+def penalise(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     data: NDArray[float32],
@@ -36,22 +36,9 @@ def penalise_pairs(
     weights: NDArray[float32],
     intercept: NDArray[float32],
     penalty: float,
+    max_loss: float,
     classes: NDArray[int32],
     dense: NDArray[float32],
-    logits: NDArray[float32],
-    n_threads: int,
-) -> None: ...
-def penalise_all(
-    indptr: NDArray[int64],
-    indices: NDArray[int32],
-    data: NDArray[float32],
-    rows: NDArray[int64],
-    feature_indptr: NDArray[int64],
-    classes: NDArray[int32],
-    weights: NDArray[float32],
-    intercept: NDArray[float32],
-    penalty: float,
-    responses: NDArray[float32],
     logits: NDArray[float32],
     n_threads: int,
 ) -> None: ...

@@ -1,8 +1,6 @@
 """Linear rankers, one per class: trained by dual coordinate descent, and their scores.
 
-A ranker reads the features of X themselves, not the hidden layer, and is stored sparse. Scores are
-plain chains of multiplications and additions over features in ascending order, so that the
-class-by-class and the feature-by-feature route give the same bits.
+A ranker reads the features of X themselves, not the hidden layer, and is stored sparse.
 """
 
 from cython.parallel cimport parallel, prange, threadid
@@ -180,14 +178,7 @@ def train_rankers(
                                          &out_data[room[c]])
 
 
-cdef inline float _penalised(float logit, float response, float penalty) noexcept nogil:
-    # The logit less a multiple of the ranker's squared hinge loss, were the class true.
-    if response >= 1:
-        return logit
-    return logit - penalty * ((1 - response) * (1 - response))
-
-
-def penalise_pairs(
+def penalise(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[::1] data,
@@ -197,20 +188,22 @@ def penalise_pairs(
     const float[::1] weights,
     const float[::1] intercept,
     float penalty,
+    float max_loss,
     const int32_t[:, ::1] classes,
     float[:, ::1] dense,
     float[:, ::1] logits,
     int n_threads,
 ):
-    """Logits of some classes of each sample become scores, in place.
+    """Take `penalty` times the ranker's hinge loss, were the class true, from logits, in place.
 
-    `dense`, (n_threads, n_features), holds zeros and is left so. The ranker's weights are CSR by
-    class. Owner: sample.
+    `classes`, (n_rows, m): numbers that are no class are passed over. The loss is at most
+    `max_loss`. `dense`, (n_threads, n_features), holds zeros and is left so. The ranker's weights
+    are CSR by class. Owner: sample.
     """
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, n_classes = intercept.shape[0]
     cdef int64_t q
     cdef int32_t c
-    cdef float response
+    cdef float response, loss
     cdef float* x = NULL
     if dense.shape[1] == 0:
         return
@@ -221,47 +214,15 @@ def penalise_pairs(
                 x[indices[q]] = data[q]
             for j in range(classes.shape[1]):
                 c = classes[i, j]
+                if c < 0 or c >= n_classes:
+                    continue
                 response = intercept[c]
                 for q in range(class_indptr[c], class_indptr[c + 1]):
                     response = response + weights[q] * x[features[q]]
-                logits[i, j] = _penalised(logits[i, j], response, penalty)
+                loss = 1 - response
+                if not loss <= max_loss:  # NaN, too
+                    loss = max_loss
+                if loss > 0:
+                    logits[i, j] = logits[i, j] - penalty * loss
             for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
                 x[indices[q]] = 0
-
-
-def penalise_all(
-    const int64_t[::1] indptr,
-    const int32_t[::1] indices,
-    const float[::1] data,
-    const int64_t[::1] rows,
-    const int64_t[::1] feature_indptr,
-    const int32_t[::1] classes,
-    const float[::1] weights,
-    const float[::1] intercept,
-    float penalty,
-    float[:, ::1] responses,
-    float[:, ::1] logits,
-    int n_threads,
-):
-    """Logits of all classes of each sample become scores, in place.
-
-    `responses`, (n_threads, n_classes), is scratch. The ranker's weights are CSR by feature.
-    Owner: sample.
-    """
-    cdef Py_ssize_t i, c
-    cdef int64_t q, s
-    cdef int32_t f
-    cdef float* response = NULL
-    if responses.shape[1] == 0:
-        return
-    with nogil, parallel(num_threads=n_threads):
-        response = &responses[threadid(), 0]
-        for i in prange(rows.shape[0], schedule="dynamic", chunksize=16):
-            for c in range(logits.shape[1]):
-                response[c] = intercept[c]
-            for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
-                f = indices[q]
-                for s in range(feature_indptr[f], feature_indptr[f + 1]):
-                    response[classes[s]] = response[classes[s]] + weights[s] * data[q]
-            for c in range(logits.shape[1]):
-                logits[i, c] = _penalised(logits[i, c], response[c], penalty)

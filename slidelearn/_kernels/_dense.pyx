@@ -10,7 +10,11 @@ cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch_row(const float* row, Py_ssize_t n)
+
 cdef enum:
+    AHEAD = 8  # rows between the one that is copied and the one that is asked for
     TILE = 12  # rows of an output that one thread computes at a time
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
@@ -81,6 +85,8 @@ def gather_rows(const float[:, ::1] weights, const int32_t[::1] ids, float[:, ::
     if width == 0:
         return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        if s + AHEAD < ids.shape[0]:
+            prefetch_row(&weights[ids[s + AHEAD], 0], width)
         memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
 
 
@@ -166,6 +172,11 @@ def update_block(
         for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
+            for s in range(rows):
+                row = ids[first + s]
+                prefetch_row(&weights[row, 0], width)
+                prefetch_row(&weights_m[row, 0] if has_m else NULL, width)
+                prefetch_row(&weights_v[row, 0] if has_v else NULL, width)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)

@@ -117,8 +117,8 @@ def update_rows(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
-            if j + 2 < columns.shape[0]:
-                row = columns[j + 2]
+            if j + 1 < columns.shape[0]:
+                row = columns[j + 1]
                 prefetch_row(&weights[row, 0], width)
                 prefetch_row(&m[row, 0] if m.shape[0] > 0 else NULL, width)
                 prefetch_row(&v[row, 0] if v.shape[0] > 0 else NULL, width)

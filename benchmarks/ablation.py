@@ -66,13 +66,13 @@ CONFIGURATIONS = {
     "loss/softmax": {"loss": "softmax"},
     **{f"width/{n}": {"hidden_layer_sizes": [n]} for n in (64, 128, 256, 512, 1024)},
     "width/256 256": {"hidden_layer_sizes": [256, 256]},
-    **{f"dropout/{share}": {"dropout": share} for share in (0.0, 0.2, 0.5, 0.7)},
+    **{f"dropout/{share}": {"dropout": share} for share in (0.0, 0.2, 0.4, 0.6)},
     "solver/adam": {"solver": "adam"},
     **{f"solver/adagrad {rate}": {"solver": "adagrad", "learning_rate_init": rate}
        for rate in (0.01, 0.03, 0.1)},
     **{f"solver/sgd {rate}": {"solver": "sgd", "learning_rate_init": rate}
        for rate in (0.1, 1.0, 10.0)},
-    **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.006, 0.012)},
+    **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.01, 0.03)},
     "rate/constant": {"learning_rate": "constant"},
     **{f"batch/{n}": {"batch_size": n} for n in (16, 32, 64, 128, 256)},
 }
@@ -100,7 +100,7 @@ def pilot(parameters, X, Y, seed, clock):
 
 def batch_size(n_samples):
     """SlideClassifier's "auto"."""
-    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 150))), 16, 128))
+    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
 def plan(per_sample, start, n_samples, options):

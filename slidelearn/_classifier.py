@@ -79,7 +79,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Schedule of the rate: "linear" falls to 0 at the end of `fit`. `partial_fit`, whose end
         isn't known, always uses "constant".
 
-    learning_rate_init : float, default=0.008
+    learning_rate_init : float, default=0.01
         Learning rate at the start.
 
     beta_1 : float, default=0.9
@@ -95,10 +95,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Samples a step. "auto" is the power of two that makes an epoch some 100 to 200 steps, at
         least 16 and at most 128.
 
-    max_iter : int, default=10
+    max_iter : int, default=8
         Epochs.
 
-    dropout : float, default=0.5
+    dropout : float, default=0.4
         Share of hidden activations set to zero in training, in [0, 1).
 
     sampling : {"random", "vanilla", "topk", "threshold", "all"}, default="random"
@@ -306,13 +306,13 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         class_weight=None,
         solver="adam",
         learning_rate="linear",
-        learning_rate_init=0.008,
+        learning_rate_init=0.01,
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,
         batch_size="auto",
-        max_iter=10,
-        dropout=0.5,
+        max_iter=8,
+        dropout=0.4,
         sampling="random",
         n_random=300,
         share_random=True,

@@ -1,10 +1,13 @@
-"""Dense products: hidden layers and the block of output rows that a whole batch shares."""
+"""Dense products: hidden layers and the block of output rows that a whole batch shares.
+
+The output layer may be stored as bfloat16; products are of float32.
+"""
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
+from ._simd cimport Optimizer, active_leaf, as_float, leaf_t, optimizer_t, row_t, step_row
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
@@ -74,19 +77,23 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
                       &out[first, 0], width)
 
 
-def gather_rows(const float[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
+def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
                 int n_threads):
     """``out[s] = weights[ids[s]]``. Owner: row of `out`."""
     cdef Py_ssize_t s, width = weights.shape[1]
+    cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+        if row_t is float:
+            memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+        else:
+            leaf.widen(width, &weights[ids[s], 0], &out[s, 0])
 
 
 def block_logits(
     const float[:, ::1] hidden,
-    const float[:, ::1] block,
+    const row_t[:, ::1] block,
     const float[::1] bias,
     float[:, ::1] logits,
     float[:, ::1] panels,
@@ -115,7 +122,7 @@ def block_logits(
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
             for s in range(n):
                 for k in range(width):
-                    transposed[k * PANEL + s] = block[first + s, k]
+                    transposed[k * PANEL + s] = as_float(block[first + s, k])
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
             if width > 0:
@@ -128,9 +135,9 @@ def update_block(
     const float[:, ::1] vectors,
     const int32_t[::1] ids,
     Optimizer optimizer,
-    float[:, ::1] weights,
-    float[:, ::1] weights_m,
-    float[:, ::1] weights_v,
+    row_t[:, ::1] weights,
+    row_t[:, ::1] weights_m,
+    row_t[:, ::1] weights_v,
     float[::1] bias,
     float[::1] bias_m,
     float[::1] bias_v,
@@ -174,8 +181,8 @@ def update_block(
                     g_bias[s] += delta[i, first + s]
             for s in range(rows):
                 row = ids[first + s]
-                leaf.step(values, width, g + s * width, &weights[row, 0],
-                          &weights_m[row, 0] if has_m else NULL,
-                          &weights_v[row, 0] if has_v else NULL)
+                step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
+                         &weights_m[row, 0] if has_m else NULL,
+                         &weights_v[row, 0] if has_v else NULL)
                 leaf.step(values, 1, g_bias + s, &bias[row],
                           &bias_m[row] if has_m else NULL, &bias_v[row] if has_v else NULL)

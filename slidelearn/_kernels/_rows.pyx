@@ -1,14 +1,14 @@
 """Sparse work on the rows of a weight matrix: products of single (sample, row) pairs.
 
 Used by the input layer, whose rows are features, and by the per-sample part of the output layer,
-whose rows are classes.
+whose rows are classes and may be stored as bfloat16.
 """
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
+from ._simd cimport Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, row_t, step_row
 
 
 def combine_rows(
@@ -40,45 +40,51 @@ def add_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[::1] data,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
+    float[:, ::1] scratch,
     float[:, ::1] out,
     int n_threads,
 ):
     """``out[i] += sum of data[p] * weights[indices[p]]``: hidden gradient of the sparse pairs.
 
-    Owner: sample.
+    `scratch`: (n_threads, at least width). Owner: sample.
     """
     cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef const float* row
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
-            leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
+            row = as_floats(leaf, width, &weights[indices[p], 0], &scratch[threadid(), 0])
+            leaf.axpy(width, data[p], row, &out[i, 0])
 
 
 def pair_logits(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[:, ::1] hidden,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
     const float[::1] bias,
+    float[:, ::1] scratch,
     float[::1] out,
     int n_threads,
 ):
     """``out[p] = bias[c] + hidden[i] . weights[c]`` for the pairs (i, c = indices[p]).
 
-    Owner: sample.
+    `scratch`: (n_threads, at least width). Owner: sample.
     """
     cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef const float* row
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
             out[p] = bias[indices[p]]
             if width > 0:
-                out[p] = out[p] + leaf.dot(width, &hidden[i, 0], &weights[indices[p], 0])
+                row = as_floats(leaf, width, &weights[indices[p], 0], &scratch[threadid(), 0])
+                out[p] = out[p] + leaf.dot(width, &hidden[i, 0], row)
 
 
 def update_rows(
@@ -89,9 +95,9 @@ def update_rows(
     const float[::1] data,
     const float[:, ::1] vectors,
     Optimizer optimizer,
-    float[:, ::1] weights,
-    float[:, ::1] m,
-    float[:, ::1] v,
+    row_t[:, ::1] weights,
+    row_t[:, ::1] m,
+    row_t[:, ::1] v,
     float[:, ::1] gradient,
     int n_threads,
 ):
@@ -113,9 +119,9 @@ def update_rows(
             for q in range(starts[j], starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)
             row = columns[j]
-            leaf.step(values, width, g, &weights[row, 0],
-                      &m[row, 0] if m.shape[0] > 0 else NULL,
-                      &v[row, 0] if v.shape[0] > 0 else NULL)
+            step_row(leaf, values, row, width, g, &weights[row, 0],
+                     &m[row, 0] if m.shape[0] > 0 else NULL,
+                     &v[row, 0] if v.shape[0] > 0 else NULL)
 
 
 def update_entries(

@@ -7,7 +7,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, as_float, leaf_t, optimizer_t, row_t, step_row
+from ._simd cimport Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_rows, \
+    row_t, step_row
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
@@ -15,6 +16,7 @@ cdef extern from "rng.h" nogil:
 
 cdef enum:
     TILE = 12  # rows of an output that one thread computes at a time
+    AHEAD = 32  # rows that are asked for before they are copied
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
 PANEL_WIDTH = PANEL
@@ -85,6 +87,8 @@ def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::
     if width == 0:
         return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        if s + AHEAD < ids.shape[0]:
+            prefetch(&weights[ids[s + AHEAD], 0], width * sizeof(row_t))
         if row_t is float:
             memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
         else:
@@ -173,6 +177,8 @@ def update_block(
         for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
+            for s in range(rows):  # to arrive while the gradient is computed
+                prefetch_rows(ids[first + s], weights, weights_m, weights_v)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)

@@ -8,7 +8,11 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, row_t, step_row
+from ._simd cimport Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch_rows, row_t, \
+    step_row
+
+cdef enum:
+    AHEAD = 16  # rows that are asked for before they are stepped
 
 
 def combine_rows(
@@ -115,6 +119,8 @@ def update_rows(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
+            if j + AHEAD < columns.shape[0]:
+                prefetch_rows(columns[j + AHEAD], weights, m, v)
             memset(g, 0, width * sizeof(float))
             for q in range(starts[j], starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)

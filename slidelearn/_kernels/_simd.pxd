@@ -5,6 +5,9 @@ from libc.stdint cimport uint16_t, uint64_t
 cdef extern from "rng.h" nogil:
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch(const void* start, Py_ssize_t size)
+
 cdef extern from "simd/bfloat16.h" nogil:
     float float_of_bfloat16(uint16_t a)
 
@@ -56,6 +59,17 @@ cdef inline const float* as_floats(const leaf_t* leaf, Py_ssize_t n, const row_t
     else:
         leaf.widen(n, row, scratch)
         return scratch
+
+
+cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,
+                               const row_t[:, ::1] m, const row_t[:, ::1] v) noexcept nogil:
+    """Ask for row `number` of a layer and of its optimizer state, which may be empty."""
+    cdef Py_ssize_t size = weights.shape[1] * sizeof(row_t)
+    prefetch(&weights[number, 0], size)
+    if m.shape[0] > 0:
+        prefetch(&m[number, 0], size)
+    if v.shape[0] > 0:
+        prefetch(&v[number, 0], size)
 
 
 cdef inline void step_row(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t number,

@@ -177,8 +177,6 @@ def update_block(
         for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
-            for s in range(rows):  # to arrive while the gradient is computed
-                prefetch_rows(ids[first + s], weights, weights_m, weights_v)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)
@@ -186,6 +184,14 @@ def update_block(
                 for s in range(rows):
                     g_bias[s] += delta[i, first + s]
             for s in range(rows):
+                if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
+                    row = ids[first + TILE + s]
+                    prefetch_rows(row, weights, weights_m, weights_v)
+                    prefetch(&bias[row], sizeof(float))
+                    if has_m:
+                        prefetch(&bias_m[row], sizeof(float))
+                    if has_v:
+                        prefetch(&bias_v[row], sizeof(float))
                 row = ids[first + s]
                 step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
                          &weights_m[row, 0] if has_m else NULL,

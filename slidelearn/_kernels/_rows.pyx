@@ -12,7 +12,7 @@ from ._simd cimport Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, pref
     step_row
 
 cdef enum:
-    AHEAD = 16  # rows that are asked for before they are stepped
+    AHEAD = 8  # rows that are asked for before they are stepped
 
 
 def combine_rows(

@@ -79,6 +79,11 @@ class Kernels:
         return {dtype: min(values) for dtype, values in took.items()}
 
 
+def print_head(what):
+    print(f"{what:13} {'classes':>9} {'width':>6} {'thr':>3} {'float32':>10} {'bfloat16':>10} "
+          f"{'ratio':>8}")
+
+
 def line(head, microseconds):
     """One row of a table: both dtypes and their ratio."""
     a, b = microseconds["float32"], microseconds["bfloat16"]
@@ -86,8 +91,7 @@ def line(head, microseconds):
 
 
 def kernels(options):
-    print(f"{'us a row':13} {'classes':>9} {'width':>6} {'thr':>3} {'float32':>10} {'bfloat16':>10} "
-          f"{'ratio':>8}")
+    print_head("us a row")
     for n_classes in options.classes:
         for width in options.widths:
             for n_threads in options.threads:
@@ -115,8 +119,7 @@ def epoch(models, dtype, X, Y):
 
 def training(options):
     n_features, _, n_nonzeros, n_labels = SHAPES["amazon-670k"]
-    print(f"{'us a sample':13} {'classes':>9} {'width':>6} {'thr':>3} {'float32':>10} "
-          f"{'bfloat16':>10} {'ratio':>8}")
+    print_head("us a sample")
     for n_classes in options.classes:
         X, Y = make_extreme_classification(options.samples, n_features, n_classes,
                                            n_nonzeros=n_nonzeros, n_labels=n_labels,

@@ -5,11 +5,14 @@ An array of rows is float32 or bfloat16 by its dtype; kernels take either (simd/
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ._kernels import _simd
 
-DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(np.uint16)}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32),
+                                    "bfloat16": np.dtype(np.uint16)}
 EXPONENT = np.uint16(0x7F80)  # all ones: infinite or NaN
 
 
@@ -23,7 +26,7 @@ def as_float32(values: np.ndarray) -> np.ndarray:
 
 
 def as_dtype(values: np.ndarray, dtype: str) -> np.ndarray:
-    """A copy of float32 or bfloat16 `values` in one of `DTYPES`, rounded to nearest, ties to even."""
+    """A copy of float32 or bfloat16 `values` in one of `DTYPES`, rounded to the nearest."""
     if values.dtype == DTYPES[dtype]:
         return values.copy()
     if dtype == "float32":

@@ -96,7 +96,7 @@ def initialise(n_features, hidden_layer_sizes, output_bias, rng, dtype="float32"
     return Network(layers)
 
 
-def _zeros(shape, dtype) -> np.ndarray:
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     values = np.empty(shape, dtype)
     for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0

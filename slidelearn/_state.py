@@ -89,7 +89,7 @@ def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
 
 
 def public_coefs(coefs: list[np.ndarray]) -> list[np.ndarray]:
-    """`coefs_` of an estimator: `_coefs` itself, or, if it has bfloat16, float32 to be read only."""
+    """`coefs_` of an estimator: `_coefs` itself, or with a read-only float32 copy of bfloat16."""
     if coefs[-1].dtype == np.float32:
         return coefs
     output = as_float32(coefs[-1].T).T

@@ -7,8 +7,9 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_rows, \
-    row_t, step_row
+from ._simd cimport (
+    Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_rows, row_t, step_row,
+)
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)

@@ -15,7 +15,7 @@ minhash    densified one-permutation MinHash (Shrivastava & Li 2014) of the set 
 Vectors are hashed 32 at a time, as the columns of a *tile*, a small transposed copy in which one
 vector is one lane. So the compiler vectorises over vectors, each lane adds in a fixed order, and a
 slot depends on nothing but its own vector. The tile is also where a vector is centred and gets its
-last coordinate, so no augmented copy of a weight matrix is ever made, nor a float32 one of bfloat16.
+last coordinate, so no augmented or float32 copy of a weight matrix is ever made.
 """
 
 from cython.parallel cimport prange, threadid

@@ -8,8 +8,9 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch_rows, row_t, \
-    step_row
+from ._simd cimport (
+    Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch_rows, row_t, step_row,
+)
 
 cdef enum:
     AHEAD = 8  # rows that are asked for before they are stepped

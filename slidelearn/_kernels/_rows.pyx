@@ -9,11 +9,12 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch_rows, row_t, step_row,
+    Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch, prefetch_rows, row_t,
+    step_row,
 )
 
 cdef enum:
-    AHEAD = 8  # rows that are asked for before they are stepped
+    AHEAD = 8  # rows that are asked for before they are needed
 
 
 def combine_rows(
@@ -38,6 +39,8 @@ def combine_rows(
                     chunksize=4):
         memcpy(&out[i, 0], &start[0], width * sizeof(float))
         for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            if p + AHEAD < indices.shape[0]:
+                prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(float))
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
@@ -88,6 +91,8 @@ def pair_logits(
         for p in range(indptr[i], indptr[i + 1]):
             out[p] = bias[indices[p]]
             if width > 0:
+                if p + AHEAD < indices.shape[0]:
+                    prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(row_t))
                 row = as_floats(leaf, width, &weights[indices[p], 0], &scratch[threadid(), 0])
                 out[p] = out[p] + leaf.dot(width, &hidden[i, 0], row)
 

@@ -156,6 +156,78 @@ static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float 
     }
 }
 
+/* y <- x, from bfloat16 */
+static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y) {
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) v_store(y + i, as_vf(vi_shl(vi_load16(x + i), 16)));
+    for (; i < n; i++) y[i] = float_of_bfloat16(x[i]);
+}
+
+/* x as bfloat16 in the low halves of the lanes: rounded up where the half that falls away is at
+ * least 2**16 - up. A NaN stays one, and infinity itself; what is too large becomes infinity. */
+static inline VI LEAF(v_narrow)(VF x, VI up) {
+    const VI bits = as_vi(x), quiet = vi_or(vi_shr(bits, 16), vi_set1(0x40));
+    return vi_where_nan(x, quiet, vi_shr(vi_add(bits, up), 16));
+}
+
+/* y <- x, to the nearest bfloat16, of two equally near to the even one */
+static void LEAF(narrow)(ptrdiff_t n, const float *x, uint16_t *y) {
+    uint16_t rounded[VW];
+    for (ptrdiff_t i = 0; i < n; i += VW) {
+        const ptrdiff_t left = n - i < VW ? n - i : VW;
+        const VF part = left == VW ? v_load(x + i) : v_load_n(x + i, left);
+        const VI odd = vi_and(vi_shr(as_vi(part), 16), vi_set1(1));
+        vi_store16(rounded, LEAF(v_narrow)(part, vi_add(odd, vi_set1(0x7FFF))));
+        memcpy(y + i, rounded, left * sizeof(uint16_t));
+    }
+}
+
+/* 32 random bits for each of the lanes i, i + 1, ...: a mixer of two multiplications (Wellons,
+ * "Prospecting for hash functions", 2018) with the halves of a key before and between them. */
+static inline VI LEAF(v_random)(uint64_t key, ptrdiff_t i) {
+    VI x = vi_mul(vi_add(vi_count(), vi_set1((uint32_t)i)), vi_set1(0x9E3779B9u));
+    x = vi_add(x, vi_set1((uint32_t)key));
+    x = vi_mul(vi_xor(x, vi_shr(x, 16)), vi_set1(0x7FEB352Du));
+    x = vi_add(x, vi_set1((uint32_t)(key >> 32)));
+    x = vi_mul(vi_xor(x, vi_shr(x, 15)), vi_set1(0x846CA68Bu));
+    return vi_xor(x, vi_shr(x, 16));
+}
+
+/* `step` on VW weights i, i + 1, ... in bfloat16. Each result is rounded up with a probability that
+ * makes its expectation exact; otherwise steps far smaller than the weight, and the slow mean of
+ * squares, would never move it. 16 of the lane's random bits serve each result: the low ones w, the
+ * high ones v, those between m; so each is unbiased, though they aren't independent. */
+static inline void LEAF(v_step16)(const optimizer_t *o, VF g, uint16_t *w, uint16_t *m,
+                                  uint16_t *v, VI random) {
+    const int has_m = o->solver != SOLVER_SGD, has_v = o->solver == SOLVER_ADAM;
+    const VI low = vi_set1(0xFFFF);
+    VF vm = v_set1(0.0f), vv = v_set1(0.0f);
+    if (has_m) vm = as_vf(vi_shl(vi_load16(m), 16));
+    if (has_v) vv = as_vf(vi_shl(vi_load16(v), 16));
+    const VF vw = LEAF(v_step)(o, g, as_vf(vi_shl(vi_load16(w), 16)), &vm, &vv);
+    vi_store16(w, LEAF(v_narrow)(vw, vi_and(random, low)));
+    if (has_m) vi_store16(m, LEAF(v_narrow)(vm, vi_and(vi_shr(random, 8), low)));
+    if (has_v) vi_store16(v, LEAF(v_narrow)(vv, vi_shr(random, 16)));
+}
+
+static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
+                         uint16_t *m, uint16_t *v, uint64_t key) {
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW)
+        LEAF(v_step16)(o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
+                       LEAF(v_random)(key, i));
+    if (i < n) {
+        const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
+        uint16_t part[3][VW] = {{0}}, *arrays[3] = {w, m, v};
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
+        LEAF(v_step16)(o, v_load_n(g + i, left), part[0], part[1], part[2],
+                       LEAF(v_random)(key, i));
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
+    }
+}
+
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
  * most two vectors of columns, all in registers. `rows` and `parts` are constants at each call. */
 static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t columns,
@@ -218,5 +290,5 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 
 static const leaf_t LEAF(leaf) = {
     LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
-    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm),
+    LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
 };

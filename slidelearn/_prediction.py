@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import _pruning
 from ._kernels import _dense, _rows, _topk
 from ._lsh import LSHIndex
-from ._network import Network
+from ._network import Layer, Network
 from ._validation import CSR
 
 if TYPE_CHECKING:
@@ -101,24 +102,56 @@ def _ranked(ranker, X, rows, classes, logits, k, n_threads) -> tuple[np.ndarray,
     return np.take_along_axis(classes, order, 1), np.take_along_axis(scores, order, 1)
 
 
-def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int,
-               n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int, n_threads: int,
+               pruning: Pruning | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The k classes of each row with the best logits, best first, ties by class index.
 
     Memory beside the result: at most 16 MiB of activations and heaps (or one block of 64 samples
-    a thread), whatever the number of classes.
+    a thread), whatever the number of classes; and, where most classes are ruled out without being
+    scored (`_pruning`), a quarter of the output layer.
 
     Returns
     -------
     classes : ndarray of shape (n_rows, k), int32
     scores : ndarray of shape (n_rows, k), float32
     """
-    width = network.output.weights.shape[1]
-    size = max(BLOCK * n_threads, CHUNK_FLOATS // (width + 2 * k) // BLOCK * BLOCK)
+    pruning = Pruning() if pruning is None else pruning
+    n_classes, width = network.output.weights.shape
+    pruned = pruning.expects(len(rows), k, n_classes, width)
+    floats = _pruning.floats_per_sample(width, k) if pruned else width + 2 * k
+    size = max(BLOCK * n_threads, CHUNK_FLOATS // floats // BLOCK * BLOCK)
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
-        classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+        if not pruned:
+            classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+            continue
+        layer = pruning.of(network.output, hidden, n_threads)
+        classes[place], scores[place], usable = _pruning.topk(layer, hidden, k, n_threads)
+        rest = np.flatnonzero(~usable)
+        if len(rest):
+            classes[place.start + rest], scores[place.start + rest] = _exact_topk_of(
+                network, hidden[rest], k, n_threads)
     return classes, scores
+
+
+class Pruning:
+    """The codes of an output layer that doesn't change, made when enough samples are predicted."""
+
+    def __init__(self) -> None:
+        self._n_rows = 0
+        self._layer: _pruning.PrunedLayer | None = None
+
+    def expects(self, n_rows: int, k: int, n_classes: int, width: int) -> bool:
+        """Whether to prune; counts the samples that were predicted so far."""
+        self._n_rows += n_rows
+        return _pruning.pays(self._n_rows, k, n_classes, width)
+
+    def of(self, output: Layer, hidden: np.ndarray, n_threads: int) -> _pruning.PrunedLayer:
+        """The codes of `output`, for which `hidden` are some activations."""
+        layer = self._layer  # another thread may set it meanwhile
+        if layer is None:
+            layer = self._layer = _pruning.prune(output, hidden, n_threads)
+        return layer
 
 
 def _exact_topk_of(network, hidden, k, n_threads) -> tuple[np.ndarray, np.ndarray]:

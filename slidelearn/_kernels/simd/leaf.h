@@ -216,7 +216,9 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
         LEAF(strip)(1, columns - j, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
 }
 
+#include "screen.h"
+
 static const leaf_t LEAF(leaf) = {
     LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
-    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm),
+    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm), LEAF(screen), LEAF(chains), 0,
 };

@@ -30,10 +30,10 @@ from ._network import Layer
 
 MIN_CLASSES = 4096  # fewer are scored as fast as pruned
 MIN_CLASSES_PER_K = 32
-MIN_ROWS = 1024  # samples for which making the codes costs less than it saves
+MIN_ROWS = 4096  # samples for which making the codes costs less than it saves
 CHUNK_FLOATS = 2**22  # of the layer, rotated at a time
 KERNEL_WORK = 2**33  # multiply-adds between two looks at signals (Ctrl-C)
-BLOCK = 16 * _pruned.SAMPLES  # samples that share the reading of a tile
+BLOCK_CODES = 2**14 + 2**13  # of samples that share the reading of a tile: they stay in the cache
 ROOM = 256  # candidates of a sample at least
 AXES_ROWS = 2**16  # of the layer, to find its principal axes
 REACH = 0.3  # share of the greatest product with a row that counts for the order of classes
@@ -54,6 +54,7 @@ class PrunedLayer:
     order, codes, classes, most : ndarray, see `_kernels._pruned.pruned_topk`
     groups1 : int, groups of 4 coordinates that the first bound reads
     balance : tuple of float, how the two factors of a bound share its parts
+    rounding : float, rounding errors relative to the lengths of both sides
     """
 
     layer: Layer
@@ -65,6 +66,19 @@ class PrunedLayer:
     most: np.ndarray
     groups1: int
     balance: tuple[float, float, float]
+    rounding: float
+
+    def is_of(self, layer: Layer) -> bool:
+        """Whether these are the codes of `layer`, if nobody wrote into its arrays."""
+        return all(mine.shape == its.shape and mine.ctypes.data == its.ctypes.data
+                   for mine, its in ((self.layer.weights, layer.weights),
+                                     (self.layer.bias, layer.bias)))
+
+    @property
+    def block(self) -> int:
+        """Samples of a task."""
+        size = _pruned.SAMPLES * self.rotation.shape[1]
+        return max(1, BLOCK_CODES // size) * _pruned.SAMPLES
 
 
 def pays(n_rows: int, k: int, n_classes: int, width: int) -> bool:
@@ -91,17 +105,18 @@ def prune(layer: Layer, hidden: np.ndarray, n_threads: int) -> PrunedLayer:
     rotation = _axes(layer.weights, depth, 4 * groups1)
     base, lengths = _measure(layer, mean)
     usable = _in_range(lengths) & (np.abs(layer.bias) <= MOST)
+    base[~usable], lengths[~usable] = np.inf, 0  # these are always candidates
     n_tiles = -(-n_classes // _pruned.CLASSES)
     reach = REACH * float(_lengths(some - mean).mean()) if len(some) else REACH
-    key = np.where(usable, base + reach * lengths, np.inf)
     order = np.full(n_tiles * _pruned.CLASSES, -1, np.int32)
-    order[:n_classes] = np.argsort(-key, kind="stable")
+    order[:n_classes] = np.argsort(-(base + reach * lengths), kind="stable")
     stats, codes = _encode_rows(layer.weights, order, usable, rotation, 4 * groups1, n_threads)
+    rounding, of_bias = _error_terms(rotation)
     result = PrunedLayer(layer, mean, rotation, order.reshape(n_tiles, -1), codes,
                          np.empty((n_tiles, len(_pruned.CLASS_NUMBERS), _pruned.CLASSES),
                                   np.float32),
-                         np.empty((n_tiles, 2), np.float32), groups1, _balance(stats))
-    _fill_classes(result, stats, base, lengths, usable)
+                         np.empty((n_tiles, 2), np.float32), groups1, _balance(stats), rounding)
+    _fill_classes(result, stats, base, lengths, usable, of_bias)
     return result
 
 
@@ -187,18 +202,17 @@ def _error_terms(rotation) -> tuple[float, float]:
     return 1.1 * (skew + 2 * np.sqrt(depth) * sums) + sums + 16 * UNIT, sums + 16 * UNIT
 
 
-def _fill_classes(pruned, stats, base, lengths, usable) -> None:
+def _fill_classes(pruned, stats, base, lengths, usable, of_bias) -> None:
     """Numbers of classes that `screen` reads; they make bounds on scores in products of a number
     of the class and a number of the sample (`_query`)."""
     order = pruned.order.ravel()
     there = order >= 0
     base, lengths, usable = base[order], lengths[order], usable[order]
-    of_bias = _error_terms(pruned.rotation)[1]
     reach = np.linalg.norm(pruned.mean.astype(np.float64))
     slack = of_bias * (np.abs(base) + np.abs(pruned.layer.bias[order]) + lengths * reach) + 1e-30
     with np.errstate(invalid="ignore"):
         base = base + slack
-    base[~usable], slack[~usable], lengths[~usable] = np.inf, np.inf, 0
+    base[~usable], slack[~usable] = np.inf, np.inf
     base[~there], slack[~there], lengths[~there] = -np.inf, 0, 0
     scale, length, lost, kept, _ = stats.transpose(2, 0, 1)
     first, small, whole = pruned.balance
@@ -237,7 +251,7 @@ def _query(pruned, hidden, n_threads):
                      n_threads)
     scale, length, lost, _, total = stats.transpose(2, 0, 1)
     first, small, whole = pruned.balance
-    rounding = _error_terms(pruned.rotation)[0] * lengths
+    rounding = pruned.rounding * lengths
     norms = np.hypot(*length.T)
     numbers = {
         "least": np.where(np.arange(n_padded) < n, -np.inf, np.inf),
@@ -255,14 +269,12 @@ def _query(pruned, hidden, n_threads):
             np.ascontiguousarray(start), sample, usable[:n])
 
 
-def floats_per_sample(width: int, k: int) -> int:
-    """Memory that `topk` needs for each sample and part of the classes, in floats."""
-    return 6 * width + 3 * k + 2 * max(ROOM, 4 * k) + 64
-
-
 def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
         tuple[np.ndarray, np.ndarray, np.ndarray]):
     """The k classes of each sample with the best scores, best first, ties by class index.
+
+    Memory beside the result: less than 10 KiB (or 70 k bytes, if that is more) for each of some
+    100 samples a thread.
 
     Returns
     -------
@@ -271,29 +283,55 @@ def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
     usable : ndarray of shape (n,), bool
         Samples that could be quantised; the others' results are void.
     """
-    n, width = hidden.shape
-    codes, start, sample, usable = _query(pruned, hidden, n_threads)
-    block = min(BLOCK, max(1, -(-len(codes) // n_threads)) * _pruned.SAMPLES)
-    n_splits = n_threads if len(codes) < n_threads else 1
-    sample = np.tile(sample, (n_splits, 1, 1))
-    lowest = np.full((n_splits, n, k), -np.inf, np.float32)
-    scores, ids = lowest.copy(), np.full(lowest.shape, NO_CLASS, np.int32)
-    uppers = np.empty((n_splits, n, max(ROOM, 4 * k)), np.float32)
-    found, counts = np.empty(uppers.shape, np.int32), np.zeros((n_splits, n), np.int32)
-    group_least = np.full((n_splits, len(codes)), -np.inf, np.float32)
-    n_tiles = len(pruned.codes)
-    step = max(n_threads, KERNEL_WORK // (_pruned.CLASSES * width * max(1, n)))
-    for first in [*range(0, n_tiles, step), n_tiles]:  # the last one settles candidates
-        last = min(first + step, n_tiles)
-        _pruned.pruned_topk(hidden, pruned.layer.weights, pruned.layer.bias, pruned.order,
-                            pruned.codes, pruned.classes, pruned.most, pruned.groups1, codes,
-                            start, sample, group_least, block, first, last, lowest, uppers, found,
-                            counts, scores, ids, n_threads)
-    scores = np.moveaxis(scores, 0, 1).reshape(n, n_splits * k)
-    ids = np.moveaxis(ids, 0, 1).reshape(n, n_splits * k)
-    if n_splits > 1:
-        order = np.lexsort((ids, -scores), axis=-1)[:, :k]
+    n = len(hidden)
+    classes, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    usable = np.empty(n, bool)
+    search = None
+    for start in range(0, n, pruned.block * n_threads):
+        part = slice(start, start + pruned.block * n_threads)
+        if search is None or len(hidden[part]) < len(search.counts[0]):
+            search = _Search(len(hidden[part]), k, pruned.block, n_threads)
+        classes[part], scores[part], usable[part] = search.run(pruned, hidden[part])
+    return classes, scores, usable
+
+
+class _Search:
+    """Memory of the search for the k best classes of n samples at a time."""
+
+    def __init__(self, n: int, k: int, block: int, n_threads: int):
+        n_groups = -(-n // _pruned.SAMPLES)
+        self.n_threads = n_threads
+        self.block = min(block, -(-n_groups // n_threads) * _pruned.SAMPLES)
+        self.n_splits = n_threads if n_groups < n_threads else 1
+        shape = self.n_splits, n, k
+        self.scores, self.ids = np.empty(shape, np.float32), np.empty(shape, np.int32)
+        shape = self.n_splits, n, max(ROOM, 4 * k)
+        self.uppers, self.lowers = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        self.found = np.empty(shape, np.int32)
+        self.counts, self.next_look = np.empty((2, self.n_splits, n), np.int32)
+        self.group_least = np.empty((self.n_splits, n_groups), np.float32)
+
+    def run(self, pruned, hidden) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `topk`, for n samples; the arrays are valid until the next call."""
+        (n, width), n_tiles = hidden.shape, len(pruned.codes)
+        codes, start, sample, usable = _query(pruned, hidden, self.n_threads)
+        sample = np.tile(sample, (self.n_splits, 1, 1))
+        for array in (self.scores, self.group_least):
+            array.fill(-np.inf)
+        self.ids.fill(NO_CLASS)
+        self.counts.fill(0)
+        self.next_look.fill(max(self.ids.shape[2], _pruned.CLASSES))
+        step = max(self.n_threads, KERNEL_WORK // (_pruned.CLASSES * width * max(1, n)))
+        for first in [*range(0, n_tiles, step), n_tiles]:  # the last one settles candidates
+            _pruned.pruned_topk(
+                hidden, pruned.layer.weights, pruned.layer.bias, pruned.order, pruned.codes,
+                pruned.classes, pruned.most, pruned.groups1, codes, start, sample,
+                self.group_least, self.block, first, min(first + step, n_tiles), self.uppers,
+                self.lowers, self.found, self.counts, self.next_look, self.scores, self.ids,
+                self.n_threads)
+        if self.n_splits == 1:
+            _topk.sort_topk(self.scores[0], self.ids[0], self.n_threads)
+            return self.ids[0], self.scores[0], usable
+        scores, ids = np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1)
+        order = np.lexsort((ids, -scores), axis=-1)[:, :self.scores.shape[2]]
         return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1), usable
-    scores, ids = np.ascontiguousarray(scores), np.ascontiguousarray(ids)
-    _topk.sort_topk(scores, ids, n_threads)
-    return ids, scores, usable

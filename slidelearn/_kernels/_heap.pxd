@@ -8,10 +8,10 @@ cdef inline bint worse(float s, int32_t c, float t, int32_t d) noexcept nogil:
     return s < t or (s == t and c > d)
 
 
-cdef inline void replace_worst(float* scores, int32_t* ids, Py_ssize_t k, float score,
-                               int32_t c) noexcept nogil:
-    # Put (score, c) in the place of the root, the worst of a k-heap, and sift it down.
-    cdef Py_ssize_t i = 0, child = 1
+cdef inline void sift_down(float* scores, int32_t* ids, Py_ssize_t k, Py_ssize_t i, float score,
+                           int32_t c) noexcept nogil:
+    # Put (score, c) in place i of a k-heap, or below.
+    cdef Py_ssize_t child = 2 * i + 1
     while child < k:
         if child + 1 < k and worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
             child += 1
@@ -31,7 +31,22 @@ cdef inline void offer(float* scores, int32_t* ids, Py_ssize_t k, float score,
     if score != score:
         score = -INFINITY
     if worse(scores[0], ids[0], score, c):
-        replace_worst(scores, ids, k, score, c)
+        sift_down(scores, ids, k, 0, score, c)
+
+
+cdef inline void offer_all(float* scores, int32_t* ids, Py_ssize_t k, const float* more,
+                           const int32_t* more_ids, Py_ssize_t n) noexcept nogil:
+    # Offer n of them; fast if the heap is empty.
+    cdef Py_ssize_t p = 0, i
+    if scores[0] == -INFINITY and ids[0] == 2147483647 and n >= k:
+        for p in range(k):
+            scores[p] = more[p] if more[p] == more[p] else -INFINITY
+            ids[p] = more_ids[p]
+        p = k
+        for i in range(k // 2 - 1, -1, -1):
+            sift_down(scores, ids, k, i, scores[i], ids[i])
+    for p in range(p, n):
+        offer(scores, ids, k, more[p], more_ids[p])
 
 
 cdef inline void sort_heap(float* scores, int32_t* ids, Py_ssize_t k) noexcept nogil:
@@ -44,4 +59,4 @@ cdef inline void sort_heap(float* scores, int32_t* ids, Py_ssize_t k) noexcept n
         c = ids[k]
         scores[k] = scores[0]
         ids[k] = ids[0]
-        replace_worst(scores, ids, k, score, c)
+        sift_down(scores, ids, k, 0, score, c)

@@ -9,13 +9,14 @@ from libc.math cimport INFINITY, fabsf, rintf, sqrt
 from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
 
 from . cimport _simd
-from ._heap cimport offer
-from ._simd cimport active_leaf, leaf_t
+from ._heap cimport offer_all
+from ._simd cimport active_leaf, leaf_t, lowest_bit
 
 cdef enum:
     N_SAMPLES = _simd.SCREEN_SAMPLES
     N_CLASSES = _simd.SCREEN_CLASSES
-    AT_ONCE = 16  # classes scored exactly between two looks at the heap
+    AT_ONCE = 256  # classes scored exactly between two looks at the heap
+    LOOK = 24  # new candidates, at least, between two looks at the threshold
 
 SAMPLES, CLASSES = N_SAMPLES, N_CLASSES
 CLASS_NUMBERS = {"base": _simd.SCREEN_BASE, "scale1": _simd.SCREEN_SCALE1,
@@ -95,10 +96,11 @@ cdef struct search_t:  # of some samples in one part of the classes; shapes as i
     const int32_t* start
     float* sample
     float* group_least
-    float* lowest
     float* uppers
+    float* lowers
     int32_t* found
     int32_t* counts
+    int32_t* next_look
     float* scores
     int32_t* ids
 
@@ -108,72 +110,70 @@ cdef inline float* _least(const search_t* s, Py_ssize_t i) noexcept nogil:
     return s.sample + i * _simd.SAMPLE_NUMBERS + _simd.SAMPLE_LEAST
 
 
-cdef void _raise_lowest(float* lowest, Py_ssize_t k, float lower) noexcept nogil:
-    # Put a lower bound in the place of the root, the least of a k-heap, and sift it down.
-    cdef Py_ssize_t i = 0, child = 1
-    while child < k:
-        if child + 1 < k and lowest[child + 1] < lowest[child]:
-            child += 1
-        if lowest[child] >= lower:
-            break
-        lowest[i] = lowest[child]
-        i = child
-        child = 2 * i + 1
-    lowest[i] = lower
+cdef void _look(search_t* s, Py_ssize_t i, const leaf_t* leaf) noexcept nogil:
+    # Raise the threshold of sample i to its k-th lower bound.
+    cdef float* least = _least(s, i)
+    if s.counts[i] >= s.k:
+        least[0] = max(least[0], leaf.kth_bound(s.counts[i], s.k, s.lowers + i * s.room))
 
 
 cdef void _drop(search_t* s, Py_ssize_t i) noexcept nogil:
-    # Drop the candidates of sample i that have been ruled out since.
+    # Drop the candidates of sample i below its threshold.
     cdef float* uppers = s.uppers + i * s.room
+    cdef float* lowers = s.lowers + i * s.room
     cdef int32_t* found = s.found + i * s.room
     cdef float least = _least(s, i)[0]
     cdef int32_t p, n = 0
     for p in range(s.counts[i]):
         uppers[n] = uppers[p]
+        lowers[n] = lowers[p]
         found[n] = found[p]
         n += uppers[p] >= least
     s.counts[i] = n
 
 
-cdef void _settle(const layer_t* layer, search_t* s, Py_ssize_t i, const leaf_t* leaf) noexcept nogil:
+cdef void _settle(const layer_t* layer, search_t* s, Py_ssize_t i,
+                  const leaf_t* leaf) noexcept nogil:
     # Score all candidates of sample i.
     cdef float z[AT_ONCE]
     cdef const int32_t* found = s.found + i * s.room
-    cdef Py_ssize_t p = 0, j, n
-    _drop(s, i)
+    cdef Py_ssize_t p = 0, n
     while p < s.counts[i]:
         n = min(<Py_ssize_t>AT_ONCE, s.counts[i] - p)
         leaf.chains(n, layer.width, layer.weights, layer.bias, found + p,
                     s.hidden + i * layer.width, z)
-        for j in range(n):
-            offer(s.scores + i * s.k, s.ids + i * s.k, s.k, z[j], found[p + j])
+        offer_all(s.scores + i * s.k, s.ids + i * s.k, s.k, z, found + p, n)
         p += n
     s.counts[i] = 0
     _least(s, i)[0] = max(_least(s, i)[0], s.scores[i * s.k])
 
 
 cdef void _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile, uint32_t mask,
-                const float* upper) noexcept nogil:
-    # Make candidates of some classes of a tile, and raise the threshold with their lower bounds.
+                const float* upper, const leaf_t* leaf) noexcept nogil:
+    # Make candidates of some classes of a tile.
     cdef const float* numbers = layer.classes + tile * _simd.CLASS_NUMBERS * N_CLASSES
     cdef const int32_t* order = layer.order + tile * N_CLASSES
-    cdef float* lowest = s.lowest + i * s.k
-    cdef float* least = _least(s, i)
     cdef float bound = s.sample[i * _simd.SAMPLE_NUMBERS + _simd.SAMPLE_BOUND2], lower
-    cdef Py_ssize_t c = 0, p = i * s.room + s.counts[i]
+    cdef Py_ssize_t c, p = i * s.room + s.counts[i]
     while mask:
-        if mask & 1 and order[c] >= 0 and upper[c] >= least[0]:
-            s.uppers[p] = upper[c]
-            s.found[p] = order[c]
-            p += 1
-            lower = upper[c] - <float>2.0 * (numbers[_simd.SCREEN_BOUND2 * N_CLASSES + c] * bound
-                                             + numbers[_simd.SCREEN_SLACK * N_CLASSES + c])
-            if lower > lowest[0]:
-                _raise_lowest(lowest, s.k, lower)
-                least[0] = max(least[0], lowest[0])
-        mask >>= 1
-        c += 1
+        c = lowest_bit(mask)
+        mask &= mask - 1
+        if order[c] < 0:
+            break
+        s.uppers[p] = upper[c]
+        lower = upper[c] - <float>2.0 * (numbers[_simd.SCREEN_BOUND2 * N_CLASSES + c] * bound
+                                         + numbers[_simd.SCREEN_SLACK * N_CLASSES + c])
+        s.lowers[p] = lower if lower == lower else -INFINITY  # a class that has no codes
+        s.found[p] = order[c]
+        p += 1
     s.counts[i] = <int32_t>(p - i * s.room)
+    if s.counts[i] >= s.next_look[i]:
+        _look(s, i, leaf)
+        if s.counts[i] > s.room - N_CLASSES:
+            _drop(s, i)
+            if s.counts[i] > s.room // 2:
+                _settle(layer, s, i, leaf)
+        s.next_look[i] = <int32_t>min(s.room - N_CLASSES + 1, s.counts[i] + max(s.k // 2, LOOK))
 
 
 cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t high,
@@ -200,11 +200,7 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
         group_least[0] = INFINITY
         for j in range(min(<Py_ssize_t>N_SAMPLES, high - i)):
             if kept[j]:
-                _take(layer, s, i + j, tile, kept[j], upper + j * N_CLASSES)
-                if s.counts[i + j] > s.room - N_CLASSES:
-                    _drop(s, i + j)
-                    if s.counts[i + j] > s.room // 2:
-                        _settle(layer, s, i + j, leaf)
+                _take(layer, s, i + j, tile, kept[j], upper + j * N_CLASSES, leaf)
             group_least[0] = min(group_least[0], _least(s, i + j)[0])
 
 
@@ -224,10 +220,11 @@ def pruned_topk(
     Py_ssize_t block,
     Py_ssize_t first,
     Py_ssize_t last,
-    float[:, :, ::1] lowest,
     float[:, :, ::1] uppers,
+    float[:, :, ::1] lowers,
     int32_t[:, :, ::1] found,
     int32_t[:, ::1] counts,
+    int32_t[:, ::1] next_look,
     float[:, :, ::1] scores,
     int32_t[:, :, ::1] ids,
     int n_threads,
@@ -251,9 +248,11 @@ def pruned_topk(
     sample : in and out, (n_splits, *, SAMPLE_NUMBERS)
     group_least : in and out, (n_splits, * / SAMPLES), the least threshold of each group of samples
     block : samples of a task, a multiple of SAMPLES
-    lowest, scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1
-    uppers, found, counts : in and out, (n_splits, n, room), (n_splits, n), candidates; room at
-        least 2 * CLASSES, counts 0 at the start
+    uppers, lowers, found : in and out, (n_splits, n, room), candidates and their bounds; room at
+        least 4 * CLASSES
+    counts, next_look : in and out, (n_splits, n), how many candidates there are, and at how many
+        to drop some; at the start 0 and min(max(k, CLASSES), room - CLASSES + 1)
+    scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1
 
     Owner: (split, block of samples); the range is cut in n_splits parts.
     """
@@ -268,8 +267,8 @@ def pruned_topk(
     layer.codes, layer.classes, layer.most = &codes[0, 0, 0, 0], &classes[0, 0, 0], &most[0, 0]
     for task in prange(n_splits * n_blocks, nogil=True, num_threads=n_threads, schedule="dynamic",
                        chunksize=1):
-        _run_task(&layer, hidden, sample_codes, start, sample, group_least, lowest, uppers, found,
-                  counts, scores, ids, task // n_blocks, task % n_blocks * block,
+        _run_task(&layer, hidden, sample_codes, start, sample, group_least, uppers, lowers, found,
+                  counts, next_look, scores, ids, task // n_blocks, task % n_blocks * block,
                   min(n, (task % n_blocks + 1) * block), first + task // n_blocks * step,
                   min(last, first + (task // n_blocks + 1) * step), first == last)
 
@@ -277,9 +276,10 @@ def pruned_topk(
 cdef void _run_task(
     const layer_t* layer, const float[:, ::1] hidden, const int8_t[:, :, :, ::1] sample_codes,
     const int32_t[:, :, ::1] start, float[:, :, ::1] sample, float[:, ::1] group_least,
-    float[:, :, ::1] lowest, float[:, :, ::1] uppers, int32_t[:, :, ::1] found,
-    int32_t[:, ::1] counts, float[:, :, ::1] scores, int32_t[:, :, ::1] ids, Py_ssize_t split,
-    Py_ssize_t low, Py_ssize_t high, Py_ssize_t first, Py_ssize_t last, bint settle,
+    float[:, :, ::1] uppers, float[:, :, ::1] lowers, int32_t[:, :, ::1] found,
+    int32_t[:, ::1] counts, int32_t[:, ::1] next_look, float[:, :, ::1] scores,
+    int32_t[:, :, ::1] ids, Py_ssize_t split, Py_ssize_t low, Py_ssize_t high, Py_ssize_t first,
+    Py_ssize_t last, bint settle,
 ) noexcept nogil:
     cdef search_t s
     cdef Py_ssize_t tile, i
@@ -290,14 +290,17 @@ cdef void _run_task(
     s.start = &start[0, 0, 0]
     s.sample = &sample[split, 0, 0]
     s.group_least = &group_least[split, 0]
-    s.lowest = &lowest[split, 0, 0]
     s.uppers = &uppers[split, 0, 0]
+    s.lowers = &lowers[split, 0, 0]
     s.found = &found[split, 0, 0]
     s.counts = &counts[split, 0]
+    s.next_look = &next_look[split, 0]
     s.scores = &scores[split, 0, 0]
     s.ids = &ids[split, 0, 0]
     for tile in range(first, last):
         _search(layer, &s, low, high, tile)
     if settle:
         for i in range(low, high):
+            _look(&s, i, active_leaf())
+            _drop(&s, i)
             _settle(layer, &s, i, active_leaf())

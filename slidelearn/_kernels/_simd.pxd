@@ -29,9 +29,12 @@ cdef extern from "simd/leaf_types.h" nogil:
         int (*screen)(Py_ssize_t groups1, Py_ssize_t groups2, const int8_t* h,
                       const int32_t* start, const float* sample, const uint8_t* codes,
                       const float* classes, float* upper, uint32_t* kept) noexcept nogil
+        float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, const float* values) noexcept nogil
         void (*chains)(Py_ssize_t n, Py_ssize_t depth, const float* weights, const float* bias,
                        const int32_t* ids, const float* x, float* z) noexcept nogil
         int fast_screen
+
+    int lowest_bit(uint32_t x)
 
 cdef const leaf_t* active_leaf() noexcept nogil
 

@@ -77,7 +77,7 @@ def exact_topk(
                     for i in range(block):
                         if not z[c * block + i] < heap[i * k]:
                             offer(heap + i * k, heap_ids + i * k, k, z[c * block + i],
-                                   <int32_t>(low + c))
+                                  <int32_t>(low + c))
                 low = high
 
 

@@ -74,7 +74,10 @@ static inline float scalar_scale(float a, float t) {
 #define LEAF(name) avx512_##name
 #define LEVEL_NAME "avx512"
 #include "avx512.h"
+#include "chains_avx512.h"
+#define HAVE_FAST_CHAINS
 #include "leaf.h"
+#undef HAVE_FAST_CHAINS
 #include "undef.h"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -220,5 +220,5 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 
 static const leaf_t LEAF(leaf) = {
     LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
-    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm), LEAF(screen), LEAF(chains), 0,
+    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm), LEAF(screen), LEAF(kth_bound), LEAF(chains), 0,
 };

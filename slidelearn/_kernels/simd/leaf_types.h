@@ -41,9 +41,21 @@ typedef struct {
     int (*screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                   const float *sample, const uint8_t *codes, const float *classes, float *upper,
                   uint32_t *kept);
+    float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values);
     void (*chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
                    const int32_t *ids, const float *x, float *z);
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
+
+/* Position of the lowest bit that is set. */
+static inline int lowest_bit(uint32_t x) {
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctz(x);
+#else
+    int n = 0;
+    for (; !(x & 1); x >>= 1) n++;
+    return n;
+#endif
+}
 
 #endif

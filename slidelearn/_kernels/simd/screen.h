@@ -57,6 +57,30 @@ static int LEAF(screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h,
     return 1;
 }
 
+/* A number that at least k of the n values reach, and few more, by bisection; -inf if fewer than k
+ * are above -inf. No value is NaN. */
+static float LEAF(kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values) {
+    float low = INFINITY, high = -INFINITY;
+    int32_t reached = 0;
+    for (ptrdiff_t p = 0; p < n; p++) {
+        const int finite = values[p] > -INFINITY;
+        reached += finite;
+        low = finite && values[p] < low ? values[p] : low;
+        high = values[p] > high ? values[p] : high;
+    }
+    if (reached < k) return -INFINITY;
+    for (int step = 0; step < 12; step++) {
+        const float middle = 0.5f * low + 0.5f * high;
+        reached = 0;
+        for (ptrdiff_t p = 0; p < n; p++) reached += values[p] >= middle;
+        if (reached < k) high = middle;
+        else low = middle;
+        if (reached >= k && reached <= k + k / 16) break;
+    }
+    return low;
+}
+
+#ifndef HAVE_FAST_CHAINS
 /* z[r] = bias[ids[r]] + the inner product of x with row ids[r] of `weights`: chains of
  * multiply-adds in the order of k, several at a time. */
 static void LEAF(chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
@@ -78,3 +102,4 @@ static void LEAF(chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, con
         for (int j = 0; j < rows; j++) z[r + j] = sum[j];
     }
 }
+#endif

@@ -1,4 +1,4 @@
-"""From scores to probabilities that mean what they say, and how much one model says beside another."""
+"""From scores to probabilities that mean what they say; how much one model says beside another."""
 
 from __future__ import annotations
 

@@ -198,14 +198,13 @@ def _take(matrix: CSR, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _pairs(shortlist: np.ndarray, labels: CSR,
            rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The samples of each class: starts, rows (ascending), and 1 for a label or -1."""
-    n_classes = labels.shape[1]
+    n, m = shortlist.shape
     position, column = _take(labels, rows)
-    shape = (len(rows), n_classes)
-    wrong = np.repeat(np.arange(len(rows)), shortlist.shape[1])
-    both = sp.coo_array((
-        np.concatenate([np.full(len(column), 2**20), np.ones(shortlist.size)]).astype(np.int32),
-        (np.concatenate([position, wrong]), np.concatenate([column, shortlist.ravel()]))),
-        shape=shape).tocsc()
+    listed = sp.csr_array((np.ones(shortlist.size, np.int32), shortlist.ravel(),
+                           np.arange(0, n * m + 1, m)), shape=(n, labels.shape[1])).tocsc()
+    true = sp.coo_array((np.full(len(column), 2**20, np.int32), (position, column)),
+                        shape=listed.shape).tocsc()
+    both = listed + true
     both.sum_duplicates()
     sign = np.where(both.data >= 2**20, 1, -1).astype(np.int8)
     return both.indptr.astype(np.int64), rows[both.indices].astype(np.int32), sign

@@ -39,7 +39,7 @@ def test_two_slopes_are_found():
     calibration = _calibration.fit_calibration(histogram_of(scores, truth))
     found = _calibration.log_odds(calibration, scores.astype(np.float32))
     assert np.abs(expit(found) - expit(odds)).mean() < 0.005  # the knot isn't where it should be
-    assert np.abs(found - odds).max() < 1
+    assert np.abs(found - odds)[odds > -7].max() < 1  # further down hardly a label is true
     assert calibration[2] > 1.5 * calibration[3]
 
 

@@ -1,16 +1,23 @@
 """Dense products: hidden layers and the block of output rows that a whole batch shares."""
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
 
 cdef extern from "rng.h" nogil:
-    uint64_t rng_bits(uint64_t key, uint64_t counter)
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
+cdef extern from "relu.h" nogil:
+    void relu_dropout_row(float* x, Py_ssize_t n, uint64_t stream, uint32_t threshold, float scale)
+    void relu_backward_row(const float* hidden, float* gradient, Py_ssize_t n, float scale)
+
+cdef extern from "prefetch.h" nogil:
+    void prefetch_row(const float* row, Py_ssize_t n)
+
 cdef enum:
+    AHEAD = 8  # rows between the one that is copied and the one that is asked for
     TILE = 12  # rows of an output that one thread computes at a time
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
@@ -23,28 +30,24 @@ def relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threa
 
     Owner: sample.
     """
-    cdef Py_ssize_t i, j, width = hidden.shape[1]
-    cdef uint64_t bits = 0, stream, threshold = <uint64_t>(dropout * 65536.0 + 0.5)
+    cdef Py_ssize_t i, width = hidden.shape[1]
+    cdef uint32_t threshold = <uint32_t>(dropout * 65536.0 + 0.5)
     cdef float scale = <float>(1.0 / (1.0 - dropout))
+    if width == 0:
+        return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        stream = rng_stream(key, i)
-        for j in range(width):
-            if j % 4 == 0 and threshold > 0:
-                bits = rng_bits(stream, j // 4)
-            if hidden[i, j] <= 0 or ((bits >> (16 * (j % 4))) & 0xFFFF) < threshold:
-                hidden[i, j] = 0
-            else:
-                hidden[i, j] = hidden[i, j] * scale
+        relu_dropout_row(&hidden[i, 0], width, rng_stream(key, i), threshold, scale)
 
 
 def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, ::1] gradient,
                           int n_threads):
     """Gradient before the ReLU from the gradient behind the dropout, in place. Owner: sample."""
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, width = hidden.shape[1]
     cdef float scale = <float>(1.0 / (1.0 - dropout))
+    if width == 0:
+        return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        for j in range(hidden.shape[1]):
-            gradient[i, j] = gradient[i, j] * scale if hidden[i, j] > 0 else 0
+        relu_backward_row(&hidden[i, 0], &gradient[i, 0], width, scale)
 
 
 def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, float[:, ::1] out,
@@ -81,6 +84,8 @@ def gather_rows(const float[:, ::1] weights, const int32_t[::1] ids, float[:, ::
     if width == 0:
         return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        if s + AHEAD < ids.shape[0]:
+            prefetch_row(&weights[ids[s + AHEAD], 0], width)
         memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
 
 
@@ -166,6 +171,11 @@ def update_block(
         for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
+            for s in range(rows):
+                row = ids[first + s]
+                prefetch_row(&weights[row, 0], width)
+                prefetch_row(&weights_m[row, 0] if has_m else NULL, width)
+                prefetch_row(&weights_v[row, 0] if has_v else NULL, width)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)

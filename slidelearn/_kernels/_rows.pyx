@@ -10,6 +10,12 @@ from libc.string cimport memcpy, memset
 
 from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch_row(const float* row, Py_ssize_t n)
+
+cdef enum:
+    AHEAD = 8  # rows between the one that is worked on and the one that is asked for
+
 
 def combine_rows(
     const int64_t[::1] indptr,
@@ -25,7 +31,7 @@ def combine_rows(
 
     The hidden activation before its ReLU, with `start` the bias. Owner: sample.
     """
-    cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef Py_ssize_t i, p, width = weights.shape[1], n = indices.shape[0]
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
@@ -33,6 +39,8 @@ def combine_rows(
                     chunksize=4):
         memcpy(&out[i, 0], &start[0], width * sizeof(float))
         for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            if p + AHEAD < n:
+                prefetch_row(&weights[indices[p + AHEAD], 0], width)
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
@@ -109,6 +117,11 @@ def update_rows(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
+            if j + 1 < columns.shape[0]:
+                row = columns[j + 1]
+                prefetch_row(&weights[row, 0], width)
+                prefetch_row(&m[row, 0] if m.shape[0] > 0 else NULL, width)
+                prefetch_row(&v[row, 0] if v.shape[0] > 0 else NULL, width)
             memset(g, 0, width * sizeof(float))
             for q in range(starts[j], starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)

@@ -504,10 +504,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
-            self.__dict__.update(derived(network, max_pairs=0), _index=None, _pruning=None)
+            self.__dict__.update(derived(network, max_pairs=0), _index=None,
+                                 _pruning=_prediction.Pruning())
             stop = hooks.end_epoch(number, history.last,
                                    partial(self._as_stopped, network, stopping, derived))
-            self._index = self._pruning = None
+            self._index, self._pruning = None, _prediction.Pruning()
             return stop
 
         try:
@@ -653,7 +654,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.__dict__.update(_state.as_attributes(network))
         self._optimizer_state = _state.optimizer_state(network) if keep_state else []
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
-        self._index = self._pruning = None
+        self._index, self._pruning = None, _prediction.Pruning()
 
     def _fit_ranker(self, network, X, targets, weight, rows, held_out, n_threads):
         ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
@@ -686,7 +687,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         best = stopping.best_network() if stopping is not None else None
         network = best if best is not None else network.copy()
         return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
-                "_index": None, "_pruning": None, **derived(network, _calibration.MAX_PAIRS)}
+                "_index": None, "_pruning": _prediction.Pruning(),
+                **derived(network, _calibration.MAX_PAIRS)}
 
     def _record(self, trainer, history, stopping):
         """What has been trained so far; can be repeated."""
@@ -722,8 +724,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         network, ranker, X, n_threads = self._prepare(X)
         rows = np.arange(X.n_rows)
         if self._target_kind == "labels":
-            best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads,
-                                             self._pruning_of_layer())
+            best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads, self._pruning)
             _check_scores(scores, rows)
             return self.classes_[best[:, 0]]
         threshold = np.nextafter(np.float32(_calibration.threshold(self.calibration_)),
@@ -778,7 +779,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         rows = np.arange(X.n_rows)
         if method == "exact":
             best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads,
-                                             self._pruning_of_layer())
+                                             self._pruning)
         elif method == "lsh":
             index = self._hash_index(network, n_threads)
             n_candidates = min(n_classes, max(self.n_candidates, int(k)))
@@ -976,11 +977,6 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         index.n_threads = n_threads
         return index
 
-    def _pruning_of_layer(self):
-        if getattr(self, "_pruning", None) is None:
-            self._pruning = _prediction.Pruning()
-        return self._pruning
-
     # -------------------------------------------------- scikit-learn protocol
 
     def __getstate__(self):
@@ -993,6 +989,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         super().__setstate__(state)
         if hasattr(self, "coefs_"):
             _state.check_state(self.__dict__)
+            self._pruning = _prediction.Pruning()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "coefs_")

@@ -513,10 +513,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
-            self.__dict__.update(derived(network, max_pairs=0), _index=None)
+            self.__dict__.update(derived(network, max_pairs=0), _index=None,
+                                 _pruning=_prediction.Pruning())
             stop = hooks.end_epoch(number, history.last,
                                    partial(self._as_stopped, network, stopping, derived))
-            self._index = None
+            self._index, self._pruning = None, _prediction.Pruning()
             return stop
 
         try:
@@ -663,7 +664,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.__dict__.update(_state.as_attributes(network))
         self._optimizer_state = _state.optimizer_state(network) if keep_state else []
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
-        self._index = None
+        self._index, self._pruning = None, _prediction.Pruning()
 
     def _fit_ranker(self, network, X, targets, weight, rows, held_out, n_threads):
         ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
@@ -696,7 +697,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         best = stopping.best_network() if stopping is not None else None
         network = best if best is not None else network.copy()
         return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
-                "_index": None, **derived(network, _calibration.MAX_PAIRS)}
+                "_index": None, "_pruning": _prediction.Pruning(),
+                **derived(network, _calibration.MAX_PAIRS)}
 
     def _record(self, trainer, history, stopping):
         """What has been trained so far; can be repeated."""
@@ -732,7 +734,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         network, ranker, X, n_threads = self._prepare(X)
         rows = np.arange(X.n_rows)
         if self._target_kind == "labels":
-            best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads)
+            best, scores = _prediction.topk(network, ranker, X, rows, 1, n_threads, self._pruning)
             _check_scores(scores, rows)
             return self.classes_[best[:, 0]]
         threshold = np.nextafter(np.float32(_calibration.threshold(self.calibration_)),
@@ -786,7 +788,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         _check_k(k, n_classes, "the number of classes")
         rows = np.arange(X.n_rows)
         if method == "exact":
-            best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads)
+            best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads,
+                                             self._pruning)
         elif method == "lsh":
             index = self._hash_index(network, n_threads)
             n_candidates = min(n_classes, max(self.n_candidates, int(k)))
@@ -995,14 +998,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def __getstate__(self):
         state = super().__getstate__()
-        if "_index" in state:  # hash tables follow from weights and seed
-            state = {**state, "_index": None}
+        if "_index" in state:  # hash tables follow from weights and seed, codes from weights
+            state = {**state, "_index": None, "_pruning": None}
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if self.__sklearn_is_fitted__():
             _state.check_state(self.__dict__)
+            self._pruning = _prediction.Pruning()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_coefs")

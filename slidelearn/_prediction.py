@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import _pruning
 from ._kernels import _dense, _rows, _topk
 from ._lsh import LSHIndex
-from ._network import Network
+from ._network import Layer, Network
 from ._validation import CSR
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ def score_chunks(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarr
 
 
 def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: int,
-         n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+         n_threads: int, pruning: Pruning | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The k best classes of each row by score, best first, ties by class index.
 
     With a ranker, those with the best logits are ranked anew; no other class has a better score
-    than they.
+    than they. `pruning`: see `exact_topk`.
 
     Returns
     -------
@@ -80,13 +81,14 @@ def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: i
     scores : ndarray of shape (n_rows, k), float32
     """
     if ranker is None:
-        return exact_topk(network, X, rows, k, n_threads)
+        return exact_topk(network, X, rows, k, n_threads, pruning)
+    pruning = Pruning(len(rows)) if pruning is None else pruning
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     n_found = max(k, ranker.shortlist_size)
     size = max(1, CHUNK_FLOATS // n_found)
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
-        found, logits = exact_topk(network, X, rows[part], n_found, n_threads)
+        found, logits = exact_topk(network, X, rows[part], n_found, n_threads, pruning)
         classes[part], scores[part] = _ranked(ranker, X, rows[part], found, logits, k, n_threads)
     return classes, scores
 
@@ -101,24 +103,61 @@ def _ranked(ranker, X, rows, classes, logits, k, n_threads) -> tuple[np.ndarray,
     return np.take_along_axis(classes, order, 1), np.take_along_axis(scores, order, 1)
 
 
-def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int,
-               n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int, n_threads: int,
+               pruning: Pruning | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The k classes of each row with the best logits, best first, ties by class index.
 
     Memory beside the result: at most 16 MiB of activations and heaps (or one block of 64 samples
-    a thread), whatever the number of classes.
+    a thread), whatever the number of classes; and a quarter of the output layer if `pruning`
+    finds that it pays to rule out most classes without scoring them (`_pruning`). `pruning`
+    belongs to the parameters: pass the same again as long as they don't change.
 
     Returns
     -------
     classes : ndarray of shape (n_rows, k), int32
     scores : ndarray of shape (n_rows, k), float32
     """
+    pruning = Pruning(len(rows)) if pruning is None else pruning
     width = network.output.weights.shape[1]
     size = max(BLOCK * n_threads, CHUNK_FLOATS // (width + 2 * k) // BLOCK * BLOCK)
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
-        classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+        layer = pruning.of(network.output, hidden, k, n_threads)
+        if layer is None:
+            classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+            continue
+        classes[place], scores[place], usable = _pruning.topk(layer, hidden, k, n_threads)
+        rest = np.flatnonzero(~usable)
+        if len(rest):
+            classes[place.start + rest], scores[place.start + rest] = _exact_topk_of(
+                network, hidden[rest], k, n_threads)
     return classes, scores
+
+
+class Pruning:
+    """The codes of an output layer (`_pruning`), made once enough samples were predicted.
+
+    Parameters
+    ----------
+    n_rows : int, default=0
+        Samples that are known to come.
+    """
+
+    def __init__(self, n_rows: int = 0) -> None:
+        self._n_expected, self._n_rows = n_rows, 0
+        self._layer: _pruning.PrunedLayer | None = None
+
+    def of(self, output: Layer, hidden: np.ndarray, k: int,
+           n_threads: int) -> _pruning.PrunedLayer | None:
+        """The codes of `output` for these activations; None if they don't pay, or for bfloat16."""
+        self._n_rows += len(hidden)
+        if output.weights.dtype != np.float32 or not _pruning.pays(
+                max(self._n_rows, self._n_expected), k, *output.weights.shape):
+            return None
+        layer = self._layer  # another thread may set it meanwhile
+        if layer is None or not layer.is_of(output):
+            layer = self._layer = _pruning.prune(output, hidden, n_threads)
+        return layer
 
 
 def _exact_topk_of(network, hidden, k, n_threads) -> tuple[np.ndarray, np.ndarray]:

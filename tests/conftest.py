@@ -51,7 +51,8 @@ def small(**parameters):
 
 def snapshot(model):
     """A deep copy of everything that a model holds, except how long it took."""
-    state = copy.deepcopy({name: value for name, value in vars(model).items() if name != "_index"})
+    state = copy.deepcopy({name: value for name, value in vars(model).items()
+                           if name not in ("_index", "_pruning")})
     if "history_" in state:
         state["history_"] = {name: state["history_"][name] for name in DETERMINISTIC}
     return state

@@ -12,6 +12,10 @@ cdef extern from "rng.h" nogil:
     uint64_t rng_below(uint64_t bits, uint64_t n)
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
+cdef enum:
+    SEARCH_COST = 8  # of finding one feature among a ranker's, in multiply-adds
+    AT_ONCE = 64  # features
+
 
 cdef struct problem_t:  # what the rankers of all classes share
     const int64_t* indptr
@@ -178,6 +182,32 @@ def train_rankers(
                                          &out_data[room[c]])
 
 
+cdef float _sparse_response(float response, const int32_t* indices, const float* data,
+                            Py_ssize_t n, const int32_t* features, const float* weights,
+                            int32_t m) noexcept nogil:
+    # response + the inner product of two sparse vectors, both ascending, n being far less than m:
+    # the terms of the dense sum that aren't zero, in its order. Searches side by side don't wait
+    # for each other.
+    cdef int32_t low[AT_ONCE]
+    cdef int32_t left, half
+    cdef Py_ssize_t start = 0, size, q
+    while start < n:
+        size = min(<Py_ssize_t>AT_ONCE, n - start)
+        for q in range(size):
+            low[q] = 0
+        left = m
+        while left > 1:  # the last feature that isn't greater, if any, is at low
+            half = left // 2
+            for q in range(size):
+                low[q] += half if features[low[q] + half] <= indices[start + q] else 0
+            left -= half
+        for q in range(size):
+            if features[low[q]] == indices[start + q]:
+                response = response + weights[low[q]] * data[start + q]
+        start += size
+    return response
+
+
 def penalise(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
@@ -198,11 +228,14 @@ def penalise(
 
     `classes`, (n_rows, m): numbers that are no class are passed over. The loss is at most
     `max_loss`. `dense`, (n_threads, n_features), holds zeros and is left so. The ranker's weights
-    are CSR by class. Owner: sample.
+    are CSR by class, ascending; where a class has many more of them than the sample has features,
+    the few that matter are searched for. Owner: sample.
     """
     cdef Py_ssize_t i, j, n_classes = intercept.shape[0]
     cdef int64_t q
+    cdef Py_ssize_t n, m
     cdef int32_t c
+    cdef bint ascending
     cdef float response, loss
     cdef float* x = NULL
     if dense.shape[1] == 0:
@@ -210,15 +243,26 @@ def penalise(
     with nogil, parallel(num_threads=n_threads):
         x = &dense[threadid(), 0]
         for i in prange(rows.shape[0], schedule="dynamic", chunksize=16):
+            n = indptr[rows[i] + 1] - indptr[rows[i]]
+            ascending = True
             for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
                 x[indices[q]] = data[q]
+                if q > indptr[rows[i]] and indices[q] <= indices[q - 1]:
+                    ascending = False
             for j in range(classes.shape[1]):
                 c = classes[i, j]
                 if c < 0 or c >= n_classes:
                     continue
                 response = intercept[c]
-                for q in range(class_indptr[c], class_indptr[c + 1]):
-                    response = response + weights[q] * x[features[q]]
+                m = class_indptr[c + 1] - class_indptr[c]
+                if ascending and m > SEARCH_COST * n:
+                    if n > 0:
+                        response = _sparse_response(
+                            response, &indices[indptr[rows[i]]], &data[indptr[rows[i]]], n,
+                            &features[class_indptr[c]], &weights[class_indptr[c]], <int32_t>m)
+                else:
+                    for q in range(class_indptr[c], class_indptr[c + 1]):
+                        response = response + weights[q] * x[features[q]]
                 loss = 1 - response
                 if not loss <= max_loss:  # NaN, too
                     loss = max_loss

@@ -1,6 +1,6 @@
 """The leaf functions of the chosen instruction set, for the other kernels to cimport."""
 
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_stream(uint64_t key, uint64_t index)
@@ -12,6 +12,13 @@ cdef extern from "simd/bfloat16.h" nogil:
     float float_of_bfloat16(uint16_t a)
 
 cdef extern from "simd/leaf_types.h" nogil:
+    enum:
+        SCREEN_SAMPLES, SCREEN_CLASSES
+        SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, SCREEN_SLACK
+        CLASS_NUMBERS
+        SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM
+        SAMPLE_NUMBERS
+
     ctypedef struct optimizer_t:
         int solver
         float rate, beta_1, beta_2, epsilon, root_scale
@@ -33,6 +40,15 @@ cdef extern from "simd/leaf_types.h" nogil:
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
                      float* c, Py_ssize_t c_row) noexcept nogil
+        int (*screen)(Py_ssize_t groups1, Py_ssize_t groups2, const int8_t* h,
+                      const int32_t* start, const float* sample, const uint8_t* codes,
+                      const float* classes, float* upper, uint32_t* kept) noexcept nogil
+        float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, const float* values) noexcept nogil
+        void (*chains)(Py_ssize_t n, Py_ssize_t depth, const float* weights, const float* bias,
+                       const int32_t* ids, const float* x, float* z) noexcept nogil
+        int fast_screen
+
+    int lowest_bit(uint32_t x)
 
 cdef const leaf_t* active_leaf() noexcept nogil
 

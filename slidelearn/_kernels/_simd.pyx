@@ -8,7 +8,7 @@ cdef extern from "simd/dispatch.h" nogil:
     const leaf_t* leaf_find(const char* name)
     int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM
 
-LEVELS = ("scalar", "avx2", "avx512")
+LEVELS = ("scalar", "avx2", "avx512", "avx512vnni")
 LEAST_EPSILON = 1e-20  # with less, a g whose square underflows makes a huge step, and 0 / 0
 SOLVERS = {"sgd": SOLVER_SGD, "adagrad": SOLVER_ADAGRAD, "adam": SOLVER_ADAM}
 
@@ -37,6 +37,11 @@ def set_level(str level):
         raise ValueError(f"SIMD level {level!r} is not available here; "
                          f"available: {', '.join(available_levels())}")
     chosen = found
+
+
+def has_fast_screen():
+    """Whether the instruction set in use makes pruned search pay."""
+    return chosen.fast_screen != 0
 
 
 cdef class Optimizer:

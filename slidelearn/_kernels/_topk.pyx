@@ -6,9 +6,9 @@ NaN (overflow) counts as -inf, so that a result always holds k classes.
 """
 
 from cython.parallel cimport parallel, prange, threadid
-from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 
+from ._heap cimport offer, sort_heap
 from ._simd cimport active_leaf, leaf_t, row_t
 
 cdef enum:
@@ -16,49 +16,6 @@ cdef enum:
     SLICE = 64  # columns of bfloat16 rows made float32 at a time
 
 CLASS_BLOCK = CLASSES
-
-
-cdef inline bint _worse(float s, int32_t c, float t, int32_t d) noexcept nogil:
-    return s < t or (s == t and c > d)
-
-
-cdef void _replace_worst(float* scores, int32_t* ids, Py_ssize_t k, float score,
-                         int32_t c) noexcept nogil:
-    # Put (score, c) in the place of the root, the worst of a k-heap, and sift it down.
-    cdef Py_ssize_t i = 0, child = 1
-    while child < k:
-        if child + 1 < k and _worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
-            child += 1
-        if not _worse(scores[child], ids[child], score, c):
-            break
-        scores[i] = scores[child]
-        ids[i] = ids[child]
-        i = child
-        child = 2 * i + 1
-    scores[i] = score
-    ids[i] = c
-
-
-cdef inline void _offer(float* scores, int32_t* ids, Py_ssize_t k, float score,
-                        int32_t c) noexcept nogil:
-    # Put (score, c) on a k-heap if it is better than the root; NaN counts as -inf.
-    if score != score:
-        score = -INFINITY
-    if _worse(scores[0], ids[0], score, c):
-        _replace_worst(scores, ids, k, score, c)
-
-
-cdef void _sort_heap(float* scores, int32_t* ids, Py_ssize_t k) noexcept nogil:
-    # Heap sort in place, best first: move the worst to the end, k times.
-    cdef float score
-    cdef int32_t c
-    while k > 1:
-        k -= 1
-        score = scores[k]
-        c = ids[k]
-        scores[k] = scores[0]
-        ids[k] = ids[0]
-        _replace_worst(scores, ids, k, score, c)
 
 
 cdef void _add_products(const leaf_t* leaf, Py_ssize_t rows, Py_ssize_t block, Py_ssize_t width,
@@ -136,8 +93,8 @@ def exact_topk(
                 for c in range(rows):
                     for i in range(block):
                         if not z[c * block + i] < heap[i * k]:
-                            _offer(heap + i * k, heap_ids + i * k, k, z[c * block + i],
-                                   <int32_t>(low + c))
+                            offer(heap + i * k, heap_ids + i * k, k, z[c * block + i],
+                                  <int32_t>(low + c))
                 low = high
 
 
@@ -169,8 +126,8 @@ def candidate_topk(
             z = bias[c]
             if width > 0:
                 _add_products(leaf, 1, 1, width, &weights[c, 0], &hidden[i, 0], &z)
-            _offer(&scores[i, 0], &ids[i, 0], k, z, c)
-        _sort_heap(&scores[i, 0], &ids[i, 0], k)
+            offer(&scores[i, 0], &ids[i, 0], k, z, c)
+        sort_heap(&scores[i, 0], &ids[i, 0], k)
 
 
 def sort_topk(float[:, ::1] scores, int32_t[:, ::1] ids, int n_threads):
@@ -179,4 +136,4 @@ def sort_topk(float[:, ::1] scores, int32_t[:, ::1] ids, int n_threads):
     if scores.shape[1] == 0:
         return
     for i in prange(scores.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        _sort_heap(&scores[i, 0], &ids[i, 0], scores.shape[1])
+        sort_heap(&scores[i, 0], &ids[i, 0], scores.shape[1])

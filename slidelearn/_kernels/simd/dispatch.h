@@ -66,8 +66,20 @@ static inline double sum_tree_double(double *lanes) {
 #define LEAF(name) avx512_##name
 #define LEVEL_NAME "avx512"
 #include "avx512.h"
+#include "chains_avx512.h"
+#define HAVE_FAST_CHAINS
 #include "leaf.h"
+#undef HAVE_FAST_CHAINS
 #include "undef.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vnni"))), apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vnni,prefer-vector-width=512")
+#endif
+#include "screen_vnni.h"
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -83,6 +95,9 @@ static const leaf_t *leaf_find(const char *name) {
     if (!strcmp(name, "avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &avx2_leaf;
     if (!strcmp(name, "avx512") && __builtin_cpu_supports("avx512f")) return &avx512_leaf;
+    if (!strcmp(name, "avx512vnni") && __builtin_cpu_supports("avx512f")
+        && __builtin_cpu_supports("avx512vnni"))
+        return &vnni_leaf;
 #endif
     return NULL;
 }

@@ -288,7 +288,10 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
         LEAF(strip)(1, columns - j, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
 }
 
+#include "screen.h"
+
 static const leaf_t LEAF(leaf) = {
     LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
     LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
+    LEAF(screen), LEAF(kth_bound), LEAF(chains), 0,
 };

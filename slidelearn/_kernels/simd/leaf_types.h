@@ -22,6 +22,13 @@ typedef struct {
     uint64_t key;
 } optimizer_t;
 
+/* Pruned search (screen.h): samples and classes of a tile, and the numbers of each. */
+enum { SCREEN_SAMPLES = 12, SCREEN_CLASSES = 32 };
+enum { SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, SCREEN_SLACK,
+       CLASS_NUMBERS };
+enum { SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM,
+       SAMPLE_NUMBERS };
+
 typedef struct {
     const char *name;
     void (*axpy)(ptrdiff_t n, float a, const float *x, float *y);
@@ -37,6 +44,24 @@ typedef struct {
     void (*gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                  ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
                  ptrdiff_t c_row);
+    int (*screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
+                  const float *sample, const uint8_t *codes, const float *classes, float *upper,
+                  uint32_t *kept);
+    float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values);
+    void (*chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
+                   const int32_t *ids, const float *x, float *z);
+    int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
+
+/* Position of the lowest bit that is set. */
+static inline int lowest_bit(uint32_t x) {
+#if defined(__GNUC__) || defined(__clang__)
+    return __builtin_ctz(x);
+#else
+    int n = 0;
+    for (; !(x & 1); x >>= 1) n++;
+    return n;
+#endif
+}
 
 #endif

@@ -17,6 +17,7 @@
 #else
 #define v_fma(a, b, c) ((a) * (b) + (c))
 #endif
+#define v_fma1(a, b, c) v_fma(a, b, c)
 #define v_max(a, b) ((a) > (b) ? (a) : (b))
 #define v_min(a, b) ((a) < (b) ? (a) : (b))
 #define v_sqrt(a) sqrtf(a)

@@ -13,6 +13,7 @@
 #undef v_mul
 #undef v_div
 #undef v_fma
+#undef v_fma1
 #undef v_max
 #undef v_min
 #undef v_sqrt

@@ -1,0 +1,74 @@
+/* LEAF(screen) of screen.h with AVX-512 VNNI: the same integers; see there. */
+
+/* sum[i] = start[i] + the products of sample i's codes with those of 2 x 16 classes. */
+static void vnni_products(ptrdiff_t groups, const int8_t *h, const int32_t *start,
+                          const uint8_t *codes, __m512i sum[SCREEN_SAMPLES][2]) {
+    __m512i acc[SCREEN_SAMPLES][2]; /* in registers */
+    UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
+        UNROLL for (int p = 0; p < 2; p++) acc[i][p] = _mm512_set1_epi32(start[i]);
+    for (ptrdiff_t k = 0; k < groups; k++, h += 4 * SCREEN_SAMPLES, codes += 4 * SCREEN_CLASSES) {
+        const __m512i low = _mm512_loadu_si512(codes), high = _mm512_loadu_si512(codes + 64);
+        UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
+            int32_t four;
+            memcpy(&four, h + 4 * i, 4);
+            const __m512i x = _mm512_set1_epi32(four);
+            acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], low, x);
+            acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], high, x);
+        }
+    }
+    UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
+        UNROLL for (int p = 0; p < 2; p++) sum[i][p] = acc[i][p];
+}
+
+static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
+                       const float *sample, const uint8_t *codes, const float *classes,
+                       float *upper, uint32_t *kept) {
+    __m512i sum[SCREEN_SAMPLES][2];
+    __m512 first[SCREEN_SAMPLES][2];
+    uint32_t any = 0;
+    vnni_products(groups1, h, start, codes, sum);
+    UNROLL for (int p = 0; p < 2; p++) {
+        const float *c = classes + 16 * p;
+        const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
+        const __m512 bound = _mm512_loadu_ps(c + SCREEN_BOUND1 * SCREEN_CLASSES);
+        const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
+        UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
+            const float *s = sample + i * SAMPLE_NUMBERS;
+            __m512 z = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][p]), scale);
+            __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND1]), base);
+            y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
+            any |= _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ);
+            first[i][p] = z;
+        }
+    }
+    if (!any) return 0;
+    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
+                  codes + 4 * groups1 * SCREEN_CLASSES, sum);
+    for (int i = 0; i < SCREEN_SAMPLES; i++) kept[i] = 0;
+    any = 0;
+    UNROLL for (int p = 0; p < 2; p++) {
+        const float *c = classes + 16 * p;
+        const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE2 * SCREEN_CLASSES);
+        const __m512 bound = _mm512_loadu_ps(c + SCREEN_BOUND2 * SCREEN_CLASSES);
+        const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
+        UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
+            const float *s = sample + i * SAMPLE_NUMBERS;
+            __m512 z = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][p]), scale);
+            __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND2]), base);
+            y = _mm512_fmadd_ps(first[i][p], _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
+            y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE2]), y);
+            const uint32_t mask = _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]),
+                                                     _CMP_GE_OQ);
+            _mm512_storeu_ps(upper + i * SCREEN_CLASSES + 16 * p, y);
+            kept[i] |= mask << 16 * p;
+            any |= mask;
+        }
+    }
+    return any != 0;
+}
+
+static const leaf_t vnni_leaf = {
+    "avx512vnni", avx512_axpy, avx512_dot, avx512_maximum, avx512_exp_sum, avx512_sigmoid_sum,
+    avx512_step, avx512_step16, avx512_widen, avx512_narrow, avx512_gemm, vnni_screen,
+    avx512_kth_bound, avx512_chains, 1,
+};

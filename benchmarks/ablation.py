@@ -6,6 +6,7 @@
     python benchmarks/ablation.py --list
 
 Everything is measured on a tenth of the training part that is put aside; the test part isn't read.
+The network alone is trained (``ranker=None``), unless a configuration says otherwise.
 DIR is a directory, "python-calls" or a generated shape (`common.load_data`). The configurations
 stand in `CONFIGURATIONS`: ``--only`` takes patterns of their names.
 
@@ -75,6 +76,8 @@ CONFIGURATIONS = {
     **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.01, 0.03)},
     "rate/constant": {"learning_rate": "constant"},
     **{f"batch/{n}": {"batch_size": n} for n in (16, 32, 64, 128, 256)},
+    "dtype/bfloat16": {"dtype": "bfloat16"},
+    "ranker/linear": {"ranker": "linear"},
 }
 
 
@@ -113,7 +116,7 @@ def plan(per_sample, start, n_samples, options):
 
 def measure(changes, data, seed, options):
     X, Y, X_validation, Y_validation = data
-    parameters = {**changes, "random_state": seed, "n_jobs": options.threads}
+    parameters = {"ranker": None, **changes, "random_state": seed, "n_jobs": options.threads}
     per_sample, start = pilot(parameters, X, Y, seed, options.clock)
     max_iter, share = plan(per_sample, start, X.shape[0], options)
     if share < 1:

@@ -1,7 +1,7 @@
 """What `dtype="bfloat16"` gives and takes: time, memory and accuracy against float32.
 
     python benchmarks/bfloat16.py kernels [--classes 670091] [--widths 128 256 512] [--threads 1]
-    python benchmarks/bfloat16.py training [--classes 670091 1000000] [--widths 128 256 512]
+    python benchmarks/bfloat16.py training [--classes 670091 1000000] [--widths ...] [--own]
     python benchmarks/bfloat16.py accuracy --data DIR ... [--seeds 3]
 
 Both dtypes are measured in one process, taking turns, so that a busy machine slows both alike;
@@ -127,7 +127,8 @@ def training(options):
         for width in options.widths:
             for n_threads in options.threads:
                 models = {dtype: SlideClassifier((width,), dtype=dtype, n_jobs=n_threads,
-                                                 batch_size=BATCH, random_state=0)
+                                                 batch_size=BATCH, random_state=0,
+                                                 share_random=not options.own)
                           for dtype in DTYPES}
                 best = {dtype: {} for dtype in DTYPES}
                 for _ in range(options.epochs):
@@ -173,6 +174,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0, help="a kernel (default 1)")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--own", action="store_true", help="share_random=False: each sample "
+                        "draws its own classes, so that most rows come from RAM")
     parser.add_argument("--data", nargs="+", default=[], metavar="DIR")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ranker", choices=["auto", "linear"], help="default: none")

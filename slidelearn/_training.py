@@ -215,8 +215,8 @@ class Trainer:
                             self.n_threads)
         own = np.empty(len(active.own), np.float32)
         output = self.network.output
-        _rows.pair_logits(active.own_indptr, active.own, hidden, output.weights, output.bias,
-                          self._scratch.gradient, own, self.n_threads)
+        _rows.pair_logits(active.own_indptr, active.own, hidden, output.weights, output.bias, own,
+                          self.n_threads)
         return shared, own
 
     def _differentiate(self, rows, active, shared, own) -> float:
@@ -231,8 +231,8 @@ class Trainer:
     def _hidden_gradient(self, hidden, active, block, shared, own) -> np.ndarray:
         gradient = np.empty_like(hidden)
         _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
-        _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights,
-                       self._scratch.gradient, gradient, self.n_threads)
+        _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights, gradient,
+                       self.n_threads)
         return gradient
 
     def _update_output(self, optimizer, hidden, active, shared, own) -> None:

@@ -20,7 +20,6 @@ def add_rows(
     indices: NDArray[int32],
     data: NDArray[float32],
     weights: Rows,
-    scratch: NDArray[float32],
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
@@ -30,7 +29,6 @@ def pair_logits(
     hidden: NDArray[float32],
     weights: Rows,
     bias: NDArray[float32],
-    scratch: NDArray[float32],
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...

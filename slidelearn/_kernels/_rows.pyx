@@ -9,8 +9,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    Optimizer, active_leaf, as_floats, leaf_t, optimizer_t, prefetch, prefetch_rows, row_t,
-    step_row,
+    Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t, prefetch, prefetch_rows,
+    row_t, step_row,
 )
 
 cdef enum:
@@ -50,24 +50,21 @@ def add_rows(
     const int32_t[::1] indices,
     const float[::1] data,
     const row_t[:, ::1] weights,
-    float[:, ::1] scratch,
     float[:, ::1] out,
     int n_threads,
 ):
     """``out[i] += sum of data[p] * weights[indices[p]]``: hidden gradient of the sparse pairs.
 
-    `scratch`: (n_threads, at least width). Owner: sample.
+    Owner: sample.
     """
     cdef Py_ssize_t i, p, width = weights.shape[1]
-    cdef const float* row
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
-            row = as_floats(leaf, width, &weights[indices[p], 0], &scratch[threadid(), 0])
-            leaf.axpy(width, data[p], row, &out[i, 0])
+            axpy_row(leaf, width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
 def pair_logits(
@@ -76,16 +73,14 @@ def pair_logits(
     const float[:, ::1] hidden,
     const row_t[:, ::1] weights,
     const float[::1] bias,
-    float[:, ::1] scratch,
     float[::1] out,
     int n_threads,
 ):
     """``out[p] = bias[c] + hidden[i] . weights[c]`` for the pairs (i, c = indices[p]).
 
-    `scratch`: (n_threads, at least width). Owner: sample.
+    Owner: sample.
     """
     cdef Py_ssize_t i, p, width = weights.shape[1]
-    cdef const float* row
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
@@ -94,8 +89,7 @@ def pair_logits(
             if width > 0:
                 if p + AHEAD < indices.shape[0]:
                     prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(row_t))
-                row = as_floats(leaf, width, &weights[indices[p], 0], &scratch[threadid(), 0])
-                out[p] = out[p] + leaf.dot(width, &hidden[i, 0], row)
+                out[p] = out[p] + dot_row(leaf, width, &hidden[i, 0], &weights[indices[p], 0])
 
 
 def update_rows(

@@ -27,7 +27,9 @@ cdef extern from "simd/leaf_types.h" nogil:
     ctypedef struct leaf_t:
         const char* name
         void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
+        void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y) noexcept nogil
         float (*dot)(Py_ssize_t n, const float* x, const float* y) noexcept nogil
+        float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y) noexcept nogil
         float (*maximum)(Py_ssize_t n, const float* x) noexcept nogil
         double (*exp_sum)(Py_ssize_t n, float shift, float* z) noexcept nogil
         double (*sigmoid_sum)(Py_ssize_t n, float* z) noexcept nogil
@@ -67,14 +69,20 @@ cdef inline float as_float(row_t x) noexcept nogil:
         return float_of_bfloat16(x)
 
 
-cdef inline const float* as_floats(const leaf_t* leaf, Py_ssize_t n, const row_t* row,
-                                   float* scratch) noexcept nogil:
-    """`row` itself if it is float32, else its copy in `scratch`."""
+cdef inline void axpy_row(const leaf_t* leaf, Py_ssize_t n, float a, const row_t* x,
+                          float* y) noexcept nogil:
     if row_t is float:
-        return row
+        leaf.axpy(n, a, x, y)
     else:
-        leaf.widen(n, row, scratch)
-        return scratch
+        leaf.axpy16(n, a, x, y)
+
+
+cdef inline float dot_row(const leaf_t* leaf, Py_ssize_t n, const float* x,
+                          const row_t* y) noexcept nogil:
+    if row_t is float:
+        return leaf.dot(n, x, y)
+    else:
+        return leaf.dot16(n, x, y)
 
 
 cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,

@@ -175,14 +175,13 @@ def test_reading_is_that_of_float32(data, n, n_classes, width, seed):
     k = min(3, n_classes)
 
     def read(rows, n_threads):
-        scratch = np.empty((n_threads, width), np.float32)
         logits, own = np.empty((n, n_classes), np.float32), np.empty(len(indices), np.float32)
         panels = np.empty((n_threads, width * _dense.PANEL_WIDTH), np.float32)
         _dense.block_logits(hidden, rows, bias, logits, panels, n_threads)
         block, gradient = np.empty((len(ids), width), np.float32), hidden.copy()
         _dense.gather_rows(rows, ids, block, n_threads)
-        _rows.pair_logits(indptr, indices, hidden, rows, bias, scratch, own, n_threads)
-        _rows.add_rows(indptr, indices, values, rows, scratch, gradient, n_threads)
+        _rows.pair_logits(indptr, indices, hidden, rows, bias, own, n_threads)
+        _rows.add_rows(indptr, indices, values, rows, gradient, n_threads)
         best, found = np.full((n, k), -np.inf, np.float32), np.full((n, k), -1, np.int32)
         _topk.candidate_topk(hidden, rows, bias, candidates, np.full(n, n_classes, np.int32), best,
                              found, n_threads)

@@ -55,10 +55,9 @@ def test_pairs(data, n_rows, n_classes, width, integers):
 
     def run(n_threads):
         logits, check_logits = guarded(np.full(len(indices), np.nan))
-        scratch = np.empty((n_threads, width), np.float32)
-        _rows.pair_logits(indptr, indices, hidden, weights, bias, scratch, logits, n_threads)
+        _rows.pair_logits(indptr, indices, hidden, weights, bias, logits, n_threads)
         gradient, check_gradient = guarded(hidden)
-        _rows.add_rows(indptr, indices, values, weights, scratch, gradient, n_threads)
+        _rows.add_rows(indptr, indices, values, weights, gradient, n_threads)
         check_logits()
         check_gradient()
         return logits, gradient

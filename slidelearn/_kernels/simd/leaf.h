@@ -38,16 +38,41 @@ static inline VF LEAF(v_log1p_unit)(VF e) {
     return v_mul(p, s);
 }
 
+/* x[i], x[i + 1], ... of a row that is bfloat16 if `half`, a constant at each call, else float32;
+ * `row_n`: of the `left` that there are. */
+static ALWAYS_INLINE VF LEAF(row)(const int half, const void *x, ptrdiff_t i) {
+    if (half) return as_vf(vi_shl(vi_load16((const uint16_t *)x + i), 16));
+    return v_load((const float *)x + i);
+}
+
+static ALWAYS_INLINE VF LEAF(row_n)(const int half, const void *x, ptrdiff_t i, ptrdiff_t left) {
+    uint16_t part[VW] = {0};
+    if (!half) return v_load_n((const float *)x + i, left);
+    memcpy(part, (const uint16_t *)x + i, left * sizeof(uint16_t));
+    return LEAF(row)(1, part, 0);
+}
+
 /* y += a * x */
-static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
+static ALWAYS_INLINE void LEAF(axpy_row)(const int half, ptrdiff_t n, float a, const void *x,
+                                         float *y) {
     const VF va = v_set1(a);
     ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, v_load(x + i), v_load(y + i)));
-    if (i < n) v_store_n(y + i, v_fma(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
+    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, LEAF(row)(half, x, i), v_load(y + i)));
+    if (i < n)
+        v_store_n(y + i, v_fma(va, LEAF(row_n)(half, x, i, n - i), v_load_n(y + i, n - i)), n - i);
+}
+
+static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
+    LEAF(axpy_row)(0, n, a, x, y);
+}
+
+static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y) {
+    LEAF(axpy_row)(1, n, a, x, y);
 }
 
 /* The inner product of x and y. */
-static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
+static ALWAYS_INLINE float LEAF(dot_row)(const int half, ptrdiff_t n, const float *x,
+                                         const void *y) {
     enum { PARTS = SUM_LANES / VW };
     float lanes[SUM_LANES];
     VF acc[PARTS];
@@ -55,13 +80,21 @@ static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
     ptrdiff_t i = 0;
     for (; i + SUM_LANES <= n; i += SUM_LANES)
         for (int p = 0; p < PARTS; p++)
-            acc[p] = v_fma(v_load(x + i + p * VW), v_load(y + i + p * VW), acc[p]);
+            acc[p] = v_fma(v_load(x + i + p * VW), LEAF(row)(half, y, i + p * VW), acc[p]);
     for (int p = 0; i < n; p++, i += VW) {
         ptrdiff_t left = n - i < VW ? n - i : VW;
-        acc[p] = v_fma(v_load_n(x + i, left), v_load_n(y + i, left), acc[p]);
+        acc[p] = v_fma(v_load_n(x + i, left), LEAF(row_n)(half, y, i, left), acc[p]);
     }
     for (int p = 0; p < PARTS; p++) v_store(lanes + p * VW, acc[p]);
     return sum_tree(lanes);
+}
+
+static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
+    return LEAF(dot_row)(0, n, x, y);
+}
+
+static float LEAF(dot16)(ptrdiff_t n, const float *x, const uint16_t *y) {
+    return LEAF(dot_row)(1, n, x, y);
 }
 
 /* max(x[0], ..., x[n-1]), -inf for n = 0; NaN may get lost. */
@@ -291,7 +324,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 #include "screen.h"
 
 static const leaf_t LEAF(leaf) = {
-    LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
+    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(dot), LEAF(dot16), LEAF(maximum), LEAF(exp_sum),
     LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
     LEAF(screen), LEAF(kth_bound), LEAF(chains), 0,
 };

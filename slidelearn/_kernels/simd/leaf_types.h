@@ -32,7 +32,9 @@ enum { SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2,
 typedef struct {
     const char *name;
     void (*axpy)(ptrdiff_t n, float a, const float *x, float *y);
+    void (*axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y);
     float (*dot)(ptrdiff_t n, const float *x, const float *y);
+    float (*dot16)(ptrdiff_t n, const float *x, const uint16_t *y);
     float (*maximum)(ptrdiff_t n, const float *x);
     double (*exp_sum)(ptrdiff_t n, float shift, float *z);
     double (*sigmoid_sum)(ptrdiff_t n, float *z);

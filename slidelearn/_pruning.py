@@ -10,7 +10,7 @@ and by Cauchy-Schwarz the error of ``beta_c + u_c . v`` is at most
 
     |w_c R - u_c| |h - m| + |u_c| |(h - m) R - v| + rounding errors,
 
-which is small: a hundredth of ``|w_c| |h - m|``. A class whose upper bound is below the k-th best
+which is small beside ``|w_c| |h - m|``. A class whose upper bound is below the k-th best
 lower bound can't be among the k best. R turns the principal axes of the weights first, so that an
 earlier bound, from a quarter of the coordinates and the lengths of the rest, rules out most classes
 of a large, trained layer; and classes are sorted by what they can reach, so that the threshold is

@@ -10,6 +10,7 @@
 `_hashing`     hash functions
 `_tables`      hash tables
 `_topk`        the k best classes
+`_pruned`      ... of which most are ruled out by bounds in 8-bit arithmetic
 =============  ==============================================================================
 """
 

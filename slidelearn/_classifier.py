@@ -218,10 +218,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Labels, or column numbers if y was an indicator.
 
-    coefs_ : list of ndarray, float32
+    coefs_ : tuple of ndarray, float32
         ``coefs_[i]`` of shape (n_in, n_out) holds the weights of layer i. The last one is stored
-        in column order, so that a class's weights lie together. With ``dtype="bfloat16"`` the last
-        one is made anew, read-only, each time that `coefs_` is asked for.
+        in column order, so that a class's weights lie together. Read-only; with
+        ``dtype="bfloat16"`` the last one is made anew each time that `coefs_` is asked for.
 
     intercepts_ : list of ndarray of shape (n_out,), float32
 

@@ -49,6 +49,7 @@ class PrunedLayer:
     Attributes
     ----------
     layer : Layer
+    bias_bits : ndarray of shape (n_classes,), uint32, its biases when the codes were made
     mean : ndarray of shape (width,), float32
     rotation : ndarray of shape (width, depth), float32; depth is a multiple of 4
     order, codes, classes, most : ndarray, see `_kernels._pruned.pruned_topk`
@@ -58,6 +59,7 @@ class PrunedLayer:
     """
 
     layer: Layer
+    bias_bits: np.ndarray
     mean: np.ndarray
     rotation: np.ndarray
     order: np.ndarray
@@ -69,10 +71,10 @@ class PrunedLayer:
     rounding: float
 
     def is_of(self, layer: Layer) -> bool:
-        """Whether these are the codes of `layer`, if nobody wrote into its arrays."""
-        return all(mine.shape == its.shape and mine.ctypes.data == its.ctypes.data
-                   for mine, its in ((self.layer.weights, layer.weights),
-                                     (self.layer.bias, layer.bias)))
+        """Whether these are the codes of `layer`, if nobody wrote into its weights."""
+        return (self.layer.weights.shape == layer.weights.shape
+                and self.layer.weights.ctypes.data == layer.weights.ctypes.data
+                and np.array_equal(self.bias_bits, layer.bias.view(np.uint32)))
 
     @property
     def block(self) -> int:
@@ -112,7 +114,8 @@ def prune(layer: Layer, hidden: np.ndarray, n_threads: int) -> PrunedLayer:
     order[:n_classes] = np.argsort(-(base + reach * lengths), kind="stable")
     stats, codes = _encode_rows(layer.weights, order, usable, rotation, 4 * groups1, n_threads)
     rounding, of_bias = _error_terms(rotation)
-    result = PrunedLayer(layer, mean, rotation, order.reshape(n_tiles, -1), codes,
+    result = PrunedLayer(layer, layer.bias.copy().view(np.uint32), mean, rotation,
+                         order.reshape(n_tiles, -1), codes,
                          np.empty((n_tiles, len(_pruned.CLASS_NUMBERS), _pruned.CLASSES),
                                   np.float32),
                          np.empty((n_tiles, 2), np.float32), groups1, _balance(stats), rounding)

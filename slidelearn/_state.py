@@ -88,13 +88,16 @@ def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
             "intercepts_": [layer.bias for layer in network.layers]}
 
 
-def public_coefs(coefs: list[np.ndarray]) -> list[np.ndarray]:
-    """`coefs_` of an estimator: `_coefs` itself, or with a read-only float32 copy of bfloat16."""
-    if coefs[-1].dtype == np.float32:
-        return coefs
-    output = as_float32(coefs[-1].T).T
-    output.flags.writeable = False
-    return [*coefs[:-1], output]
+def public_coefs(coefs: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """`coefs_` of an estimator: read-only views, or a copy where bfloat16 becomes float32.
+
+    What follows from the weights (codes of the exact search, hash tables) couldn't know of a write.
+    """
+    *below, output = coefs
+    views = [array.view() for array in (*below, as_float32(output.T).T)]
+    for view in views:
+        view.flags.writeable = False
+    return tuple(views)
 
 
 def optimizer_state(network: Network) -> list[list[np.ndarray]]:

@@ -460,7 +460,7 @@ def test_huge_values(extreme):
     with pytest.raises(ValueError, match="scale X"):
         model.partial_fit(X * np.float32(1e38), Y)
     assert_same_state(snapshot(model), kept)
-    model.coefs_[0] *= np.float32(1e6)
+    model._coefs[0] *= np.float32(1e6)
     huge = X[:5].copy()
     huge.data[huge.indptr[2]:huge.indptr[3]] = 3e38
     for method in PREDICTIONS[:-1]:

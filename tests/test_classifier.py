@@ -273,7 +273,7 @@ def test_memory_with_many_classes():
     model.predict_topk(X)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    parameters = sum(array.nbytes for array in model.coefs_ + model.intercepts_)
+    parameters = sum(array.nbytes for array in [*model.coefs_, *model.intercepts_])
     assert peak < 3.9 * parameters + 100e6  # an indicator alone would be 200 MB of bytes
 
 
@@ -549,7 +549,7 @@ def test_attributes(extreme):
     model = small(hidden_layer_sizes=(8, 4)).fit(X, Y)
     assert [array.shape for array in model.coefs_] == [(600, 8), (8, 4), (4, 400)]
     assert [array.shape for array in model.intercepts_] == [(8,), (4,), (400,)]
-    assert {array.dtype for array in model.coefs_ + model.intercepts_} == {np.dtype(np.float32)}
+    assert {array.dtype for array in [*model.coefs_, *model.intercepts_]} == {np.dtype(np.float32)}
     assert model.coefs_[-1].flags.f_contiguous
     assert model.n_features_in_ == 600 and model.t_ == 2 * 13 and model.n_iter_ == 2
     assert model.loss_ == model.loss_curve_[-1]

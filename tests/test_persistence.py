@@ -216,9 +216,9 @@ def test_missing_attributes_are_named(tiny, name):
                                     "predict_topk"])
 def test_parameters_set_by_hand_are_checked(tiny, method):
     model = small().fit(*tiny)
-    model.coefs_[0] = model.coefs_[0][:, :-1]
+    model._coefs[0] = model._coefs[0][:, :-1]
     options = {"k": 2} if method == "predict_topk" else {}
     with pytest.raises(ValueError, match=r"coefs_\[0\] must be"):
         getattr(model, method)(tiny[0], **options)
-    model.coefs_[0] = np.zeros((5, 16), np.float32)
+    model._coefs[0] = np.zeros((5, 16), np.float32)
     getattr(model, method)(tiny[0], **options)

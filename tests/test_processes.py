@@ -73,7 +73,7 @@ def test_interrupt_leaves_a_model(extreme, monkeypatch, method, place, early_sto
         interrupting(patch, *PLACES[place])
         with pytest.warns(UserWarning, match="Training interrupted by user"):
             (model.partial_fit if method == "partial_fit" else model.fit)(X, Y)
-    assert all(np.isfinite(array).all() for array in model.coefs_ + model.intercepts_)
+    assert all(np.isfinite(array).all() for array in [*model.coefs_, *model.intercepts_])
     assert model.predict_topk(X, k=3)[0].shape == (400, 3)
     assert model.predict_topk(X, k=3, method="lsh")[0].shape == (400, 3)
     assert model.predict(X).shape == Y.shape
@@ -102,18 +102,18 @@ def test_interrupt_before_training_changes_nothing(extreme, monkeypatch):
 def test_second_interrupt_gives_up(extreme, monkeypatch):
     X, Y = extreme[0][:400], extreme[1][:400]
     model = small().fit(X, Y)
-    coefs = model.coefs_
+    coefs = model._coefs
     interrupting(monkeypatch, Trainer, "train_batch", 3)
     interrupting(monkeypatch, _classifier, "calibrate", 0)
     with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)
-    assert model.coefs_ is coefs and len(model.loss_curve_) == 2
+    assert model._coefs is coefs and len(model.loss_curve_) == 2
 
 
 def test_interrupted_training_that_had_diverged(extreme, monkeypatch):
     X, Y = extreme[0][:300], extreme[1][:300]
     model = small().fit(X, Y)
-    coefs = model.coefs_
+    coefs = model._coefs
 
     def broken(trainer, rows):
         trainer.network.output.weights[7, 3] = np.nan
@@ -122,7 +122,7 @@ def test_interrupted_training_that_had_diverged(extreme, monkeypatch):
     monkeypatch.setattr(Trainer, "train_batch", broken)
     with pytest.warns(UserWarning), pytest.raises(ValueError, match=r"diverged: coefs_\[1\]"):
         model.fit(X, Y)
-    assert model.coefs_ is coefs
+    assert model._coefs is coefs
 
 
 # ---- Ctrl-C at any time ------------------------------------------------------------------------

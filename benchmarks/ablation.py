@@ -6,6 +6,7 @@
     python benchmarks/ablation.py --list
 
 Everything is measured on a tenth of the training part that is put aside; the test part isn't read.
+The network alone is trained (``ranker=None``), unless a configuration says otherwise.
 DIR is a directory, "python-calls" or a generated shape (`common.load_data`). The configurations
 stand in `CONFIGURATIONS`: ``--only`` takes patterns of their names.
 
@@ -66,15 +67,17 @@ CONFIGURATIONS = {
     "loss/softmax": {"loss": "softmax"},
     **{f"width/{n}": {"hidden_layer_sizes": [n]} for n in (64, 128, 256, 512, 1024)},
     "width/256 256": {"hidden_layer_sizes": [256, 256]},
-    **{f"dropout/{share}": {"dropout": share} for share in (0.0, 0.2, 0.5, 0.7)},
+    **{f"dropout/{share}": {"dropout": share} for share in (0.0, 0.2, 0.4, 0.6)},
     "solver/adam": {"solver": "adam"},
     **{f"solver/adagrad {rate}": {"solver": "adagrad", "learning_rate_init": rate}
        for rate in (0.01, 0.03, 0.1)},
     **{f"solver/sgd {rate}": {"solver": "sgd", "learning_rate_init": rate}
        for rate in (0.1, 1.0, 10.0)},
-    **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.006, 0.012)},
+    **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.01, 0.03)},
     "rate/constant": {"learning_rate": "constant"},
     **{f"batch/{n}": {"batch_size": n} for n in (16, 32, 64, 128, 256)},
+    "dtype/bfloat16": {"dtype": "bfloat16"},
+    "ranker/linear": {"ranker": "linear"},
 }
 
 
@@ -100,7 +103,7 @@ def pilot(parameters, X, Y, seed, clock):
 
 def batch_size(n_samples):
     """SlideClassifier's "auto"."""
-    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 150))), 16, 128))
+    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
 def plan(per_sample, start, n_samples, options):
@@ -113,7 +116,7 @@ def plan(per_sample, start, n_samples, options):
 
 def measure(changes, data, seed, options):
     X, Y, X_validation, Y_validation = data
-    parameters = {**changes, "random_state": seed, "n_jobs": options.threads}
+    parameters = {"ranker": None, **changes, "random_state": seed, "n_jobs": options.threads}
     per_sample, start = pilot(parameters, X, Y, seed, options.clock)
     max_iter, share = plan(per_sample, start, X.shape[0], options)
     if share < 1:

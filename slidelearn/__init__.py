@@ -12,10 +12,12 @@ The data flow, file by file::
     X      -> _prediction              scores, exact and LSH top-k, in chunks
     arrays -> _kernels                 the compiled loops under all of these
 
-Beside it: `datasets`, `metrics`, `inspection` (plots).
+Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);
+`_bfloat16`: how an output layer can be stored.
 """
 
 from ._classifier import SlideClassifier
+from ._info import simd_info
 from ._version import __version__
 
-__all__ = ["SlideClassifier", "__version__"]
+__all__ = ["SlideClassifier", "__version__", "simd_info"]

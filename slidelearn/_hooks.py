@@ -62,9 +62,9 @@ class Hooks:
             stop = self._epoch.call_on_fit_task_end(**self._task,
                                                     reconstruction_attributes=as_stopped)
         if self._monitor is not None:
-            coefs = self._estimator.coefs_
+            coefs = self._estimator._coefs
             stop |= bool(self._monitor(number, self._estimator, row))
-            if self._estimator.coefs_ is not coefs:
+            if self._estimator._coefs is not coefs:
                 raise RuntimeError("The monitor has fitted or changed the estimator that is being "
                                    "trained. It may predict with it, and fit a clone of it.")
         return stop

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._bfloat16 import DTYPES
 from ._kernels import _hashing, _tables
 
 Array = NDArray[Any]
@@ -251,7 +252,7 @@ class LSHIndex:
 
         Parameters
         ----------
-        weights : float32 C-contiguous array of shape (n_rows, n_columns)
+        weights : float32 or bfloat16 C-contiguous array of shape (n_rows, n_columns)
         bias : float32 array of shape (n_rows,)
         query_mean : array-like of shape (n_columns,), default=None
             Mean activation to centre queries with; None means zeros. Unused without `center`.
@@ -424,7 +425,7 @@ class LSHIndex:
     def _check_layer(self, weights: Array, bias: Array) -> tuple[Array, Array]:
         shape = (self.n_rows, self.n_columns)
         fits = isinstance(weights, np.ndarray) and weights.shape == shape
-        if not (fits and weights.dtype == np.float32 and weights.flags.c_contiguous):
+        if not (fits and weights.dtype in DTYPES.values() and weights.flags.c_contiguous):
             raise ValueError(f"weights must be a C-contiguous float32 array of shape {shape}.")
         return weights, _check_array("bias", bias, (self.n_rows,))
 

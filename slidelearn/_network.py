@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from ._bfloat16 import DTYPES, as_dtype
+
 CHUNK_ROWS = 2**14  # initialised at a time
 INPUT_SCALE = 0.02  # small, so that features seen a few times don't inject noise
 
@@ -23,7 +25,8 @@ class Layer:
     ----------
     weights : ndarray of shape (n_rows, width), float32, C-contiguous
         Input and middle layers: a row is an input unit and the layer computes ``x @ weights``.
-        The output layer: a row is a class and the layer computes ``h @ weights.T``.
+        The output layer: a row is a class and the layer computes ``h @ weights.T``; it may be
+        bfloat16 (see `_bfloat16`), and so is then the optimizer state.
     bias : ndarray, float32
         One entry an output unit.
     weights_m, weights_v, bias_m, bias_v : ndarray
@@ -39,11 +42,12 @@ class Layer:
 
     def reset_state(self, solver: str) -> None:
         """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
+        self.weights_m = self.weights_v = np.empty((0, 0), self.weights.dtype)
         if solver in ("adagrad", "adam"):
-            self.weights_m = _zeros(self.weights.shape)
+            self.weights_m = _zeros(self.weights.shape, self.weights.dtype)
             self.bias_m = np.zeros(self.bias.shape, np.float32)
         if solver == "adam":
-            self.weights_v = _zeros(self.weights.shape)
+            self.weights_v = _zeros(self.weights.shape, self.weights.dtype)
             self.bias_v = np.zeros(self.bias.shape, np.float32)
 
 
@@ -70,11 +74,12 @@ class Network:
         return self.layers[-1]
 
 
-def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
+def initialise(n_features, hidden_layer_sizes, output_bias, rng, dtype="float32") -> Network:
     """Fresh parameters.
 
     The input layer is N(0, 0.02^2); middle layers are He-uniform; the output layer is
-    U(-1/sqrt(width), 1/sqrt(width)) with the given bias (log prior odds for the sigmoid loss).
+    U(-1/sqrt(width), 1/sqrt(width)), stored as `dtype`, with the given bias (log prior odds for the
+    sigmoid loss).
     """
     generator = np.random.default_rng(rng.randint(0, 2**31 - 1, size=4))
     widths = list(hidden_layer_sizes)
@@ -86,35 +91,38 @@ def initialise(n_features, hidden_layer_sizes, output_bias, rng) -> Network:
         layers.append(Layer(_uniform(generator, (before, after), bound),
                             np.zeros(after, np.float32)))
     bound = np.float32(1.0 / np.sqrt(widths[-1]))
-    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound),
+    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound, dtype),
                         np.asarray(output_bias, np.float32).copy()))
     return Network(layers)
 
 
-def _zeros(shape) -> np.ndarray:
-    values = np.empty(shape, np.float32)
-    for part in _parts(values):  # np.zeros would leave the first batches to wait for the memory
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    values = np.empty(shape, dtype)
+    for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0
     return values
 
 
 def _normal(generator, shape, scale) -> np.ndarray:
     values = np.empty(shape, np.float32)
-    for part in _parts(values):
+    for part in parts(values):
         generator.standard_normal(out=part, dtype=np.float32)
         part *= scale
     return values
 
 
-def _uniform(generator, shape, bound) -> np.ndarray:
-    values = np.empty(shape, np.float32)
-    for part in _parts(values):
-        generator.random(out=part, dtype=np.float32)
-        part *= 2 * bound
-        part -= bound
+def _uniform(generator, shape, bound, dtype="float32") -> np.ndarray:
+    values = np.empty(shape, DTYPES[dtype])
+    for part in parts(values):
+        drawn = part if dtype == "float32" else np.empty(part.shape, np.float32)
+        generator.random(out=drawn, dtype=np.float32)
+        drawn *= 2 * bound
+        drawn -= bound
+        if drawn is not part:
+            part[...] = as_dtype(drawn, dtype)
     return values
 
 
-def _parts(values):
+def parts(values):
     """Runs of rows, so that Ctrl-C needn't wait for all of a large array."""
     return (values[start:start + CHUNK_ROWS] for start in range(0, len(values), CHUNK_ROWS))

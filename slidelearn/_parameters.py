@@ -24,6 +24,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "beta_1": [Interval(Real, 0, MAX_DECAY, closed="both")],
     "beta_2": [Interval(Real, 0, MAX_DECAY, closed="both")],
     "epsilon": [Interval(Real, MIN_EPSILON, None, closed="left")],
+    "dtype": [StrOptions({"float32", "bfloat16"})],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "dropout": [Interval(Real, 0, 1, closed="left")],

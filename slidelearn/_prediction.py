@@ -149,9 +149,10 @@ class Pruning:
 
     def of(self, output: Layer, hidden: np.ndarray, k: int,
            n_threads: int) -> _pruning.PrunedLayer | None:
-        """The codes of `output` for these activations; None if they don't pay."""
+        """The codes of `output` for these activations; None if they don't pay, or for bfloat16."""
         self._n_rows += len(hidden)
-        if not _pruning.pays(max(self._n_rows, self._n_expected), k, *output.weights.shape):
+        if output.weights.dtype != np.float32 or not _pruning.pays(
+                max(self._n_rows, self._n_expected), k, *output.weights.shape):
             return None
         layer = self._layer  # another thread may set it meanwhile
         if layer is None or not layer.is_of(output):

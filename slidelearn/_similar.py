@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _prediction
+from ._bfloat16 import as_float32
 from ._network import Layer, Network
 
 CHUNK_FLOATS = 2**22  # of the output layer, normalised at a time: 16 MiB
@@ -45,7 +46,7 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
 
     Parameters
     ----------
-    weights : ndarray of shape (n_classes, width), float32
+    weights : ndarray of shape (n_classes, width), float32 or bfloat16
     rows : ndarray of shape (n,), int
     k : int, less than n_classes
 
@@ -63,12 +64,12 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
 
 
 def _nearest_rows_of(weights, rows, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
-    queries = _normalised(weights[rows])
+    queries = _normalised(as_float32(weights[rows]))
     size = max(1, CHUNK_FLOATS // weights.shape[1])
     places = np.empty((len(rows), 0), np.int64)
     cosines = np.empty((len(rows), 0), np.float32)
     for start in range(0, len(weights), size):
-        chunk = _normalised(weights[start:start + size])
+        chunk = _normalised(as_float32(weights[start:start + size]))
         layer = Layer(chunk, np.zeros(len(chunk), np.float32))
         found, scores = _prediction._exact_topk_of(Network([layer]), queries,
                                                    min(k + 1, len(chunk)), n_threads)

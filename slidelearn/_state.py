@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
-from ._network import Layer, Network
+from ._network import Layer, Network, parts
 from ._ranker import Ranker
 
 SCALARS = {"t_": int, "n_iter_": int, "_seed": int, "_n_seen": float, "_target_kind": str,
@@ -49,10 +50,11 @@ def as_network(state: dict[str, Any]) -> Network:
     Raises
     ------
     ValueError
-        An array of ``coefs_`` or ``intercepts_`` is not a contiguous float32 array of the shape
-        that its neighbours, ``n_features_in_`` and ``classes_`` demand.
+        An array of ``_coefs`` or ``intercepts_`` is not a contiguous float32 array (the weights of
+        the output layer: or bfloat16) of the shape that its neighbours, ``n_features_in_`` and
+        ``classes_`` demand.
     """
-    coefs, intercepts, classes = state["coefs_"], state["intercepts_"], state["classes_"]
+    coefs, intercepts, classes = state["_coefs"], state["intercepts_"], state["classes_"]
     if len(coefs) != len(intercepts) or len(coefs) < 2:
         raise ValueError(f"coefs_ and intercepts_ must have one entry a layer, at least two; found "
                          f"{len(coefs)} and {len(intercepts)}.")
@@ -63,8 +65,9 @@ def as_network(state: dict[str, Any]) -> Network:
         raise ValueError(f"The output layer has {widths[-1]} neurons for {len(classes)} classes.")
     last = len(coefs) - 1
     for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True)):
+        half = i == last and getattr(weights, "dtype", None) == DTYPES["bfloat16"]
         _check_array(f"coefs_[{i}]", weights, (widths[i], widths[i + 1]),
-                     order="F" if i == last else "C")
+                     DTYPES["bfloat16" if half else "float32"], order="F" if i == last else "C")
         _check_array(f"intercepts_[{i}]", bias, (widths[i + 1],))
     return Network([Layer(weights.T if i == last else weights, bias)
                     for i, (weights, bias) in enumerate(zip(coefs, intercepts, strict=True))])
@@ -79,10 +82,19 @@ def as_ranker(state: dict[str, Any]) -> Ranker | None:
 
 
 def as_attributes(network: Network) -> dict[str, list[np.ndarray]]:
-    """`coefs_` and `intercepts_` of an estimator, without a copy."""
+    """`_coefs` and `intercepts_` of an estimator, without a copy."""
     *below, output = network.layers
-    return {"coefs_": [*(layer.weights for layer in below), output.weights.T],
+    return {"_coefs": [*(layer.weights for layer in below), output.weights.T],
             "intercepts_": [layer.bias for layer in network.layers]}
+
+
+def public_coefs(coefs: list[np.ndarray]) -> list[np.ndarray]:
+    """`coefs_` of an estimator: `_coefs` itself, or with a read-only float32 copy of bfloat16."""
+    if coefs[-1].dtype == np.float32:
+        return coefs
+    output = as_float32(coefs[-1].T).T
+    output.flags.writeable = False
+    return [*coefs[:-1], output]
 
 
 def optimizer_state(network: Network) -> list[list[np.ndarray]]:
@@ -98,15 +110,17 @@ def read_only(network: Network, saved: list[list[np.ndarray]]) -> bool:
     return not all(array.flags.writeable for array in arrays)
 
 
-def resumed(network: Network, solver: str, saved: list[list[np.ndarray]]) -> Network:
-    """A copy of `network` to be trained further.
+def resumed(network: Network, solver: str, dtype: str, saved: list[list[np.ndarray]]) -> Network:
+    """A copy of `network` to be trained further, its output layer stored as `dtype`.
 
     Parameters are copied, so that the model survives whatever happens to the copy; the optimizer's
-    memory is not, and starts empty if `saved` is that of another solver.
+    memory is not, and starts empty if `saved` is that of another solver or dtype.
     """
-    layers = [Layer(layer.weights.copy(), layer.bias.copy()) for layer in network.layers]
+    *below, output = network.layers
+    layers = [Layer(layer.weights.copy(), layer.bias.copy()) for layer in below]
+    layers.append(Layer(as_dtype(output.weights, dtype), output.bias.copy()))
     n_kept = {"adam": 2, "adagrad": 1, "sgd": 0}[solver]
-    fits = len(saved) == len(layers) and n_kept == sum(
+    fits = len(saved) == len(layers) and output.weights.dtype == DTYPES[dtype] and n_kept == sum(
         array.shape == layers[0].weights.shape for array in saved[0][:2])
     for i, layer in enumerate(layers):
         if fits:
@@ -120,11 +134,17 @@ def check_finite(network: Network) -> None:
     """Raise ValueError if a parameter is not finite."""
     for i, layer in enumerate(network.layers):
         for name, array in (("coefs_", layer.weights), ("intercepts_", layer.bias)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                total = array.sum()  # a finite sum is quick proof; an overflow proves nothing
-            if not (np.isfinite(total) or np.isfinite(array).all()):
+            if not _finite(array):
                 raise ValueError(f"Training diverged: {name}[{i}] has non-finite entries. Lower "
                                  "learning_rate_init or scale X.")
+
+
+def _finite(array: np.ndarray) -> bool:
+    if array.dtype == DTYPES["bfloat16"]:
+        return all(all_finite(part) for part in parts(array))
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # a finite sum is quick proof; an overflow proves nothing
+    return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def _check_optimizer_state(saved, network) -> None:
@@ -141,10 +161,9 @@ def _check_optimizer_state(saved, network) -> None:
         if present != kept or present[:2] != present[2:]:
             raise ValueError(f"_optimizer_state[{i}] has arrays that other layers lack.")
         for j, array in enumerate(arrays):
-            shape = (layer.weights if j < 2 else layer.bias).shape
-            if not present[j]:
-                shape = (0, 0) if j < 2 else (0,)
-            _check_array(f"_optimizer_state[{i}][{j}]", array, shape)
+            parameter = layer.weights if j < 2 else layer.bias
+            shape = parameter.shape if present[j] else (0,) * parameter.ndim
+            _check_array(f"_optimizer_state[{i}][{j}]", array, shape, parameter.dtype)
 
 
 def _check_ranker(arrays, n_classes, n_features) -> None:

@@ -13,11 +13,12 @@ from time import perf_counter
 import numpy as np
 
 from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
+from ._bfloat16 import as_float32
 from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd
 from ._network import Layer, Network
 from ._validation import CSR
 
-KEY_DROPOUT, KEY_ORDER = range(2)  # substreams of the training key
+KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING = range(3)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 NO_VALUES = np.empty(0, np.float32)
@@ -170,8 +171,9 @@ class Trainer:
         rate = recipe.learning_rate_init
         if recipe.learning_rate == "linear":
             rate *= 1 - self.step / self.n_steps
+        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ROUNDING), self.step)
         return _simd.Optimizer(recipe.solver, rate, self.steps_before + self.step + 1,
-                               recipe.beta_1, recipe.beta_2, recipe.epsilon)
+                               recipe.beta_1, recipe.beta_2, recipe.epsilon, key)
 
     def _forward(self, rows) -> list[np.ndarray]:
         """Activations of all hidden layers, after ReLU and dropout."""
@@ -193,7 +195,7 @@ class Trainer:
         return hidden
 
     def _gather(self, active: ActiveSet) -> tuple[np.ndarray, np.ndarray]:
-        """Weights and bias of the shared classes.
+        """Weights, as float32, and bias of the shared classes.
 
         The bias has the log of the class's inclusion probability subtracted (log-Q correction,
         Bengio & Senecal 2008, section 3), so that what is learnt are logits of the full problem.
@@ -201,7 +203,7 @@ class Trainer:
         """
         output = self.network.output
         if len(active.shared) == len(output.bias):
-            return output.weights, output.bias
+            return as_float32(output.weights), output.bias
         bias = output.bias[active.shared] - self.log_inclusion[active.shared]
         block = self._scratch.block(len(active.shared))
         _dense.gather_rows(output.weights, active.shared, block, self.n_threads)

@@ -20,6 +20,33 @@ def sigmoid(z):
     return np.exp(-np.logaddexp(0, -np.asarray(z, np.float64)))
 
 
+def widen(bits):
+    """bfloat16 to float32."""
+    return (np.asarray(bits, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def narrow(values, up):
+    """float32 to bfloat16, rounded up where the half that falls away is at least 2**16 - `up`."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded = (bits.astype(np.uint64) + up >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), (bits >> 16 | 0x40).astype(np.uint16), rounded)
+
+
+def nearest(values):
+    """float32 to the nearest bfloat16, ties to even."""
+    odd = np.asarray(values, np.float32).view(np.uint32) >> 16 & 1
+    return narrow(values, odd + 0x7FFF)
+
+
+def rounding_bits(key, n):
+    """The 32 random bits of each column with which it is rounded."""
+    x = (np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B9)
+         + np.uint32(key & 0xFFFFFFFF))
+    x = (x ^ x >> 16) * np.uint32(0x7FEB352D) + np.uint32(key >> 32)
+    x = (x ^ x >> 15) * np.uint32(0x846CA68B)
+    return x ^ x >> 16
+
+
 class Optimizer:
     """A step of sgd, adagrad or adam as their papers have it, in float64.
 

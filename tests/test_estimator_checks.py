@@ -12,6 +12,7 @@ SETTINGS = [
     {"sampling": "topk", "share_random": False, "n_random": 1, "n_tables": 8},
     {"sampling": "vanilla", "share_random": False, "n_random": 1, "n_tables": 8,
      "hash_function": "dwta", "hash_length": 2},
+    {"dtype": "bfloat16"},
 ]
 EQUIVALENCE = (
     "Removing or repeating samples changes how training data fall into batches, and with that "

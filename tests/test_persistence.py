@@ -12,6 +12,7 @@ SETTINGS = {
     "plain": {}, "warm": {"warm_start": True}, "sgd": {"warm_start": True, "solver": "sgd"},
     "adagrad": {"warm_start": True, "solver": "adagrad", "hidden_layer_sizes": (8, 4)},
     "early": {"early_stopping": True},
+    "bfloat16": {"warm_start": True, "dtype": "bfloat16"},
 }
 MAKERS = {"csr": lambda Y: Y, "dense": lambda Y: Y.toarray(),
           "labels": lambda Y: np.array([f"label {row.argmax()}" for row in Y.toarray()])}
@@ -61,14 +62,15 @@ def test_joblib(tiny, tmp_path, compress):
     assert_same_predictions(found, model, tiny[0])
 
 
-@pytest.mark.parametrize("warm_start", [False, True])
-def test_memory_mapped(extreme, tmp_path, warm_start):
+@pytest.mark.parametrize(("warm_start", "dtype"), [(False, "float32"), (True, "float32"),
+                                                   (True, "bfloat16")])
+def test_memory_mapped(extreme, tmp_path, warm_start, dtype):
     X, Y = extreme[0][:200], extreme[1][:200]
-    model = small(warm_start=warm_start).fit(X, Y)
+    model = small(warm_start=warm_start, dtype=dtype).fit(X, Y)
     joblib.dump(model, tmp_path / "model")
     for mode in ("r", "c"):
         found = joblib.load(tmp_path / "model", mmap_mode=mode)
-        assert isinstance(found.coefs_[-1], np.memmap)
+        assert isinstance(found._coefs[-1], np.memmap)
         assert_same_predictions(found, model, X)
         np.testing.assert_array_equal(found.predict(X).toarray(), model.predict(X).toarray())
         if mode == "c":
@@ -117,20 +119,20 @@ def assigned(attribute, value):
 
 
 TAMPERED = {
-    "fewer features": replaced(0, lambda a: a[:-1], "coefs_"),
-    "wider": replaced(0, lambda a: np.zeros((len(a), 17), np.float32), "coefs_"),
-    "float64": replaced(0, lambda a: a.astype(np.float64), "coefs_"),
-    "byte order": replaced(0, lambda a: a.astype(">f4"), "coefs_"),
-    "fortran": replaced(0, np.asfortranarray, "coefs_"),
-    "strided": replaced(0, lambda a: np.repeat(a, 2, axis=1)[:, ::2], "coefs_"),
-    "fewer classes": replaced(1, lambda a: np.asfortranarray(a[:, :-1]), "coefs_"),
-    "row order": replaced(1, np.ascontiguousarray, "coefs_"),
+    "fewer features": replaced(0, lambda a: a[:-1], "_coefs"),
+    "wider": replaced(0, lambda a: np.zeros((len(a), 17), np.float32), "_coefs"),
+    "float64": replaced(0, lambda a: a.astype(np.float64), "_coefs"),
+    "byte order": replaced(0, lambda a: a.astype(">f4"), "_coefs"),
+    "fortran": replaced(0, np.asfortranarray, "_coefs"),
+    "strided": replaced(0, lambda a: np.repeat(a, 2, axis=1)[:, ::2], "_coefs"),
+    "fewer classes": replaced(1, lambda a: np.asfortranarray(a[:, :-1]), "_coefs"),
+    "row order": replaced(1, np.ascontiguousarray, "_coefs"),
     "unaligned": replaced(1, lambda a: np.frombuffer(b"." + a.tobytes("F"), np.float32, a.size, 1)
-                          .reshape(a.shape, order="F"), "coefs_"),
-    "list": replaced(1, lambda a: a.tolist(), "coefs_"),
-    "None": replaced(1, lambda a: None, "coefs_"),
-    "one layer": assigned("coefs_", lambda coefs: coefs[:1]),
-    "no layers": assigned("coefs_", []),
+                          .reshape(a.shape, order="F"), "_coefs"),
+    "list": replaced(1, lambda a: a.tolist(), "_coefs"),
+    "None": replaced(1, lambda a: None, "_coefs"),
+    "one layer": assigned("_coefs", lambda coefs: coefs[:1]),
+    "no layers": assigned("_coefs", []),
     "three biases": assigned("intercepts_", lambda biases: [*biases, biases[0]]),
     "short bias": replaced(1, lambda a: a[:-1], "intercepts_"),
     "short hidden bias": replaced(0, lambda a: a[:-1], "intercepts_"),
@@ -176,6 +178,28 @@ def test_tampered_state_is_refused(tiny, case):
     tampered = pickle.dumps(model)
     with pytest.raises(ValueError, match=r"must|neurons|lack"):
         pickle.loads(tampered)
+
+
+TAMPERED_BFLOAT16 = {
+    "bits of the input": replaced(0, lambda a: a.astype(np.uint16), "_coefs"),
+    "signed": replaced(1, lambda a: a.view(np.int16), "_coefs"),
+    "half": replaced(1, lambda a: a.view(np.float16), "_coefs"),
+    "float32": replaced(1, lambda a: np.asfortranarray(a, np.float32), "_coefs"),
+    "row order": replaced(1, np.ascontiguousarray, "_coefs"),
+    "fewer classes": replaced(1, lambda a: np.asfortranarray(a[:, :-1]), "_coefs"),
+    "optimizer dtype": replaced(1, lambda arrays: [arrays[0].astype(np.float32), *arrays[1:]],
+                                "_optimizer_state"),
+    "optimizer bias": replaced(1, lambda arrays: [*arrays[:2], arrays[2].astype(np.uint16),
+                                                  arrays[3]], "_optimizer_state"),
+}
+
+
+@pytest.mark.parametrize("case", TAMPERED_BFLOAT16)
+def test_tampered_bfloat16_is_refused(tiny, case):
+    state = small(warm_start=True, dtype="bfloat16").fit(*tiny).__getstate__()
+    TAMPERED_BFLOAT16[case](state)
+    with pytest.raises(ValueError, match="must be"):
+        small().__setstate__(state)
 
 
 @pytest.mark.parametrize("name", ["intercepts_", "classes_", "calibration_", "_seed", "t_",

@@ -80,7 +80,7 @@ def test_training_makes_codes_void(always, problem):
     model.set_params(warm_start=True).fit(X, Y)
     assert_same_topk(model, without(model), X)
     model.predict_topk(X)
-    model.coefs_, model.intercepts_ = [-w for w in model.coefs_], [-b for b in model.intercepts_]
+    model._coefs, model.intercepts_ = [-w for w in model._coefs], [-b for b in model.intercepts_]
     model.coefs_[-1] = np.asfortranarray(model.coefs_[-1])
     assert_same_topk(model, without(model), X)
 

@@ -33,6 +33,10 @@ VARIANTS = [
     dict(early_stopping=True, dropout=0.0, shuffle=False, hash_function="dwta", sampling="topk"),
     dict(batch_size=1000, insertion="reservoir", hash_function="wta", sampling="vanilla"),
     dict(batch_size=1, n_random=1, hash_function="minhash", sampling="threshold"),
+    dict(dtype="bfloat16", sampling="random"),
+    dict(dtype="bfloat16", sampling="topk", share_random=False, solver="adagrad",
+         hidden_layer_sizes=(20, 70)),
+    dict(dtype="bfloat16", sampling="all", solver="sgd", learning_rate_init=1.0),
 ]
 
 
@@ -70,7 +74,9 @@ def test_another_seed_gives_another_model(data, sampling):
 
 
 @pytest.mark.parametrize("changes", [{}, {"sampling": "topk", "hidden_layer_sizes": (20, 70)},
-                                     {"sampling": "random", "share_random": False}])
+                                     {"sampling": "random", "share_random": False},
+                                     {"dtype": "bfloat16"},
+                                     {"dtype": "bfloat16", "sampling": "topk"}])
 def test_any_number_of_lanes(data, changes):
     """AVX2 and AVX-512 agree in every bit; without a fused multiply-add, to some digits."""
     X, Y = data
@@ -85,10 +91,11 @@ def test_any_number_of_lanes(data, changes):
             assert np.corrcoef(array.ravel(), expected.ravel())[0, 1] > 0.99
 
 
-@pytest.fixture(scope="module", params=[(33,), (20, 70)], ids=str)
+@pytest.fixture(scope="module", params=[
+    dict(hidden_layer_sizes=(33,)), dict(hidden_layer_sizes=(20, 70)),
+    dict(hidden_layer_sizes=(70,), dtype="bfloat16")], ids=str)
 def fitted(request, data):
-    return SlideClassifier(**{**PARAMETERS, "hidden_layer_sizes": request.param,
-                              "batch_size": 64}).fit(*data)
+    return SlideClassifier(**{**PARAMETERS, **request.param, "batch_size": 64}).fit(*data)
 
 
 def test_rows_in_any_batches_and_order(fitted, data):

@@ -177,8 +177,8 @@ def network_settings(task, **further):
 
 
 def auto_batch_size(task):
-    """slidelearn's: 150 to 300 steps an epoch, within 16 and 128."""
-    most = max(1, task.X.shape[0] // 150)
+    """slidelearn's: 100 to 200 steps an epoch, within 16 and 128."""
+    most = max(1, task.X.shape[0] // 100)
     return min(128, max(16, 2 ** (most.bit_length() - 1)))
 
 

@@ -1,7 +1,9 @@
-from numpy import float32, int32
+from numpy import float32, int32, uint16
 from numpy.typing import NDArray
 
 from ._simd import Optimizer
+
+Rows = NDArray[float32] | NDArray[uint16]
 
 PANEL_WIDTH: int
 TILE_ROWS: int
@@ -21,14 +23,14 @@ def matmul(
     n_threads: int,
 ) -> None: ...
 def gather_rows(
-    weights: NDArray[float32],
+    weights: Rows,
     ids: NDArray[int32],
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
 def block_logits(
     hidden: NDArray[float32],
-    block: NDArray[float32],
+    block: Rows,
     bias: NDArray[float32],
     logits: NDArray[float32],
     panels: NDArray[float32],
@@ -39,9 +41,9 @@ def update_block(
     vectors: NDArray[float32],
     ids: NDArray[int32],
     optimizer: Optimizer,
-    weights: NDArray[float32],
-    weights_m: NDArray[float32],
-    weights_v: NDArray[float32],
+    weights: Rows,
+    weights_m: Rows,
+    weights_v: Rows,
     bias: NDArray[float32],
     bias_m: NDArray[float32],
     bias_v: NDArray[float32],

@@ -1,10 +1,15 @@
-"""Dense products: hidden layers and the block of output rows that a whole batch shares."""
+"""Dense products: hidden layers and the block of output rows that a whole batch shares.
+
+The output layer may be stored as bfloat16; products are of float32.
+"""
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
+from ._simd cimport (
+    Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_rows, row_t, step_row,
+)
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_stream(uint64_t key, uint64_t index)
@@ -13,12 +18,9 @@ cdef extern from "relu.h" nogil:
     void relu_dropout_row(float* x, Py_ssize_t n, uint64_t stream, uint32_t threshold, float scale)
     void relu_backward_row(const float* hidden, float* gradient, Py_ssize_t n, float scale)
 
-cdef extern from "prefetch.h" nogil:
-    void prefetch_row(const float* row, Py_ssize_t n)
-
 cdef enum:
-    AHEAD = 8  # rows between the one that is copied and the one that is asked for
     TILE = 12  # rows of an output that one thread computes at a time
+    AHEAD = 32  # rows that are asked for before they are copied
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
 PANEL_WIDTH = PANEL
@@ -77,21 +79,25 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
                       &out[first, 0], width)
 
 
-def gather_rows(const float[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
+def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
                 int n_threads):
     """``out[s] = weights[ids[s]]``. Owner: row of `out`."""
     cdef Py_ssize_t s, width = weights.shape[1]
+    cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         if s + AHEAD < ids.shape[0]:
-            prefetch_row(&weights[ids[s + AHEAD], 0], width)
-        memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+            prefetch(&weights[ids[s + AHEAD], 0], width * sizeof(row_t))
+        if row_t is float:
+            memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+        else:
+            leaf.widen(width, &weights[ids[s], 0], &out[s, 0])
 
 
 def block_logits(
     const float[:, ::1] hidden,
-    const float[:, ::1] block,
+    const row_t[:, ::1] block,
     const float[::1] bias,
     float[:, ::1] logits,
     float[:, ::1] panels,
@@ -120,7 +126,7 @@ def block_logits(
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
             for s in range(n):
                 for k in range(width):
-                    transposed[k * PANEL + s] = block[first + s, k]
+                    transposed[k * PANEL + s] = as_float(block[first + s, k])
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
             if width > 0:
@@ -133,9 +139,9 @@ def update_block(
     const float[:, ::1] vectors,
     const int32_t[::1] ids,
     Optimizer optimizer,
-    float[:, ::1] weights,
-    float[:, ::1] weights_m,
-    float[:, ::1] weights_v,
+    row_t[:, ::1] weights,
+    row_t[:, ::1] weights_m,
+    row_t[:, ::1] weights_v,
     float[::1] bias,
     float[::1] bias_m,
     float[::1] bias_v,
@@ -171,11 +177,6 @@ def update_block(
         for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
-            for s in range(rows):
-                row = ids[first + s]
-                prefetch_row(&weights[row, 0], width)
-                prefetch_row(&weights_m[row, 0] if has_m else NULL, width)
-                prefetch_row(&weights_v[row, 0] if has_v else NULL, width)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)
@@ -183,9 +184,17 @@ def update_block(
                 for s in range(rows):
                     g_bias[s] += delta[i, first + s]
             for s in range(rows):
+                if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
+                    row = ids[first + TILE + s]
+                    prefetch_rows(row, weights, weights_m, weights_v)
+                    prefetch(&bias[row], sizeof(float))
+                    if has_m:
+                        prefetch(&bias_m[row], sizeof(float))
+                    if has_v:
+                        prefetch(&bias_v[row], sizeof(float))
                 row = ids[first + s]
-                leaf.step(values, width, g + s * width, &weights[row, 0],
-                          &weights_m[row, 0] if has_m else NULL,
-                          &weights_v[row, 0] if has_v else NULL)
+                step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
+                         &weights_m[row, 0] if has_m else NULL,
+                         &weights_v[row, 0] if has_v else NULL)
                 leaf.step(values, 1, g_bias + s, &bias[row],
                           &bias_m[row] if has_m else NULL, &bias_v[row] if has_v else NULL)

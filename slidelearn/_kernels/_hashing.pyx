@@ -15,12 +15,14 @@ minhash    densified one-permutation MinHash (Shrivastava & Li 2014) of the set 
 Vectors are hashed 32 at a time, as the columns of a *tile*, a small transposed copy in which one
 vector is one lane. So the compiler vectorises over vectors, each lane adds in a fixed order, and a
 slot depends on nothing but its own vector. The tile is also where a vector is centred and gets its
-last coordinate, so no augmented copy of a weight matrix is ever made.
+last coordinate, so no augmented or float32 copy of a weight matrix is ever made.
 """
 
 from cython.parallel cimport prange, threadid
 from libc.stdint cimport int32_t, uint64_t
 from libc.string cimport memcpy, memset
+
+from ._simd cimport as_float, row_t
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_mix(uint64_t z)
@@ -94,12 +96,12 @@ cdef int32_t _count_heads(uint64_t key, int32_t n_flips) noexcept nogil:
 
 # Statistics for centring
 
-def column_means(const float[:, ::1] values, double[::1] means, int n_threads):
+def column_means(const row_t[:, ::1] values, double[::1] means, int n_threads):
     """Mean of every column, summed in float64 in the order of the rows.
 
     Parameters
     ----------
-    values : float32 array of shape (n_rows, n_columns)
+    values : float32 or bfloat16 array of shape (n_rows, n_columns)
     means : float64 array of shape (n_columns,), output
         Zeros if there are no rows.
     n_threads : int
@@ -110,24 +112,24 @@ def column_means(const float[:, ::1] values, double[::1] means, int n_threads):
         _block_means(values, block * LANES, min(n_columns, (block + 1) * LANES), means)
 
 
-cdef void _block_means(const float[:, ::1] values, Py_ssize_t start, Py_ssize_t stop,
+cdef void _block_means(const row_t[:, ::1] values, Py_ssize_t start, Py_ssize_t stop,
                        double[::1] means) noexcept nogil:
     cdef Py_ssize_t i, j, n_rows = values.shape[0]
     means[start:stop] = 0
     for i in range(n_rows):
         for j in range(start, stop):
-            means[j] += values[i, j]
+            means[j] += as_float(values[i, j])
     for j in range(start, stop):
         means[j] /= max(n_rows, 1)
 
 
-def shifted_biases(const float[:, ::1] weights, const float[::1] biases, const double[::1] mean,
+def shifted_biases(const row_t[:, ::1] weights, const float[::1] biases, const double[::1] mean,
                    double[::1] out, int n_threads):
     """The logit of each row at the mean query: ``biases + weights @ mean``, in float64.
 
     Parameters
     ----------
-    weights : float32 array of shape (n_rows, n_columns)
+    weights : float32 or bfloat16 array of shape (n_rows, n_columns)
     biases : float32 array of shape (n_rows,)
     mean : float64 array of shape (n_columns,)
     out : float64 array of shape (n_rows,), output
@@ -138,17 +140,17 @@ def shifted_biases(const float[:, ::1] weights, const float[::1] biases, const d
         out[i] = _shifted_bias(weights, i, biases[i], mean)
 
 
-cdef double _shifted_bias(const float[:, ::1] weights, Py_ssize_t i, double bias,
+cdef double _shifted_bias(const row_t[:, ::1] weights, Py_ssize_t i, double bias,
                           const double[::1] mean) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(weights.shape[1]):
-        bias += weights[i, j] * mean[j]
+        bias += as_float(weights[i, j]) * mean[j]
     return bias
 
 
 # Hashing
 
-def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float[::1] shift,
+def hash_by_sign(const row_t[:, ::1] vectors, const float[::1] last, const float[::1] shift,
                  const int32_t[::1] rows, const int32_t[:, ::1] projections,
                  int table_bits, float[:, ::1] tiles, int32_t[:, ::1] codes,
                  int32_t[:, ::1] slots, int n_threads):
@@ -159,7 +161,7 @@ def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float
 
     Parameters
     ----------
-    vectors : float32 array of shape (n_vectors, n_columns)
+    vectors : float32 or bfloat16 array of shape (n_vectors, n_columns)
     last : float32 array of shape (n_vectors,)
         The coordinate appended to each vector, not shifted.
     shift : float32 array of shape (n_columns,)
@@ -186,7 +188,7 @@ def hash_by_sign(const float[:, ::1] vectors, const float[::1] last, const float
                      rows, tile * LANES, slots)
 
 
-def hash_by_winner(const float[:, ::1] vectors, const float[::1] last, const float[::1] shift,
+def hash_by_winner(const row_t[:, ::1] vectors, const float[::1] last, const float[::1] shift,
                    const int32_t[::1] rows, const int32_t[:, ::1] bins, int code_bits,
                    Py_ssize_t top, bint densify, uint64_t borrow_key, int table_bits,
                    float[:, ::1] tiles, int32_t[:, ::1] codes, int32_t[:, ::1] slots,
@@ -225,7 +227,7 @@ def hash_by_winner(const float[:, ::1] vectors, const float[::1] last, const flo
                      rows, tile * LANES, slots)
 
 
-cdef void _load_tile(const float[:, ::1] vectors, const float[::1] last, const float[::1] shift,
+cdef void _load_tile(const row_t[:, ::1] vectors, const float[::1] last, const float[::1] shift,
                      const int32_t[::1] rows, Py_ssize_t first, float* tile) noexcept nogil:
     """Transpose up to LANES augmented vectors; lanes without one are zero. No -0.0 gets in."""
     cdef Py_ssize_t lane, j, n_columns = vectors.shape[1]
@@ -236,7 +238,7 @@ cdef void _load_tile(const float[:, ::1] vectors, const float[::1] last, const f
     for lane in range(n_lanes):
         row = rows[first + lane]
         for j in range(n_columns):
-            tile[j * LANES + lane] = (vectors[row, j] - shift[j]) + <float>0
+            tile[j * LANES + lane] = (as_float(vectors[row, j]) - shift[j]) + <float>0
         tile[n_columns * LANES + lane] = last[row] + <float>0
 
 

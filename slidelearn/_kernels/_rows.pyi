@@ -1,7 +1,9 @@
-from numpy import float32, int32, int64
+from numpy import float32, int32, int64, uint16
 from numpy.typing import NDArray
 
 from ._simd import Optimizer
+
+Rows = NDArray[float32] | NDArray[uint16]
 
 def combine_rows(
     indptr: NDArray[int64],
@@ -17,7 +19,7 @@ def add_rows(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     data: NDArray[float32],
-    weights: NDArray[float32],
+    weights: Rows,
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
@@ -25,7 +27,7 @@ def pair_logits(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     hidden: NDArray[float32],
-    weights: NDArray[float32],
+    weights: Rows,
     bias: NDArray[float32],
     out: NDArray[float32],
     n_threads: int,
@@ -38,9 +40,9 @@ def update_rows(
     data: NDArray[float32],
     vectors: NDArray[float32],
     optimizer: Optimizer,
-    weights: NDArray[float32],
-    m: NDArray[float32],
-    v: NDArray[float32],
+    weights: Rows,
+    m: Rows,
+    v: Rows,
     gradient: NDArray[float32],
     n_threads: int,
 ) -> None: ...

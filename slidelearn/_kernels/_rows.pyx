@@ -1,20 +1,21 @@
 """Sparse work on the rows of a weight matrix: products of single (sample, row) pairs.
 
 Used by the input layer, whose rows are features, and by the per-sample part of the output layer,
-whose rows are classes.
+whose rows are classes and may be stored as bfloat16.
 """
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from ._simd cimport Optimizer, active_leaf, leaf_t, optimizer_t
-
-cdef extern from "prefetch.h" nogil:
-    void prefetch_row(const float* row, Py_ssize_t n)
+from ._simd cimport (
+    Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t, prefetch, prefetch_rows,
+    row_t, step_row,
+)
 
 cdef enum:
-    AHEAD = 8  # rows between the one that is worked on and the one that is asked for
+    AHEAD = 8  # rows that are asked for before they are read,
+    STEP_AHEAD = 1  # and before they are stepped: three arrays each
 
 
 def combine_rows(
@@ -31,7 +32,7 @@ def combine_rows(
 
     The hidden activation before its ReLU, with `start` the bias. Owner: sample.
     """
-    cdef Py_ssize_t i, p, width = weights.shape[1], n = indices.shape[0]
+    cdef Py_ssize_t i, p, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
@@ -39,8 +40,8 @@ def combine_rows(
                     chunksize=4):
         memcpy(&out[i, 0], &start[0], width * sizeof(float))
         for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            if p + AHEAD < n:
-                prefetch_row(&weights[indices[p + AHEAD], 0], width)
+            if p + AHEAD < indices.shape[0]:
+                prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(float))
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
@@ -48,7 +49,7 @@ def add_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[::1] data,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
     float[:, ::1] out,
     int n_threads,
 ):
@@ -63,14 +64,14 @@ def add_rows(
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
-            leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
+            axpy_row(leaf, width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
 def pair_logits(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[:, ::1] hidden,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
     const float[::1] bias,
     float[::1] out,
     int n_threads,
@@ -86,7 +87,9 @@ def pair_logits(
         for p in range(indptr[i], indptr[i + 1]):
             out[p] = bias[indices[p]]
             if width > 0:
-                out[p] = out[p] + leaf.dot(width, &hidden[i, 0], &weights[indices[p], 0])
+                if p + AHEAD < indices.shape[0]:
+                    prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(row_t))
+                out[p] = out[p] + dot_row(leaf, width, &hidden[i, 0], &weights[indices[p], 0])
 
 
 def update_rows(
@@ -97,9 +100,9 @@ def update_rows(
     const float[::1] data,
     const float[:, ::1] vectors,
     Optimizer optimizer,
-    float[:, ::1] weights,
-    float[:, ::1] m,
-    float[:, ::1] v,
+    row_t[:, ::1] weights,
+    row_t[:, ::1] m,
+    row_t[:, ::1] v,
     float[:, ::1] gradient,
     int n_threads,
 ):
@@ -117,18 +120,15 @@ def update_rows(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
-            if j + 1 < columns.shape[0]:
-                row = columns[j + 1]
-                prefetch_row(&weights[row, 0], width)
-                prefetch_row(&m[row, 0] if m.shape[0] > 0 else NULL, width)
-                prefetch_row(&v[row, 0] if v.shape[0] > 0 else NULL, width)
+            if j + STEP_AHEAD < columns.shape[0]:
+                prefetch_rows(columns[j + STEP_AHEAD], weights, m, v)
             memset(g, 0, width * sizeof(float))
             for q in range(starts[j], starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)
             row = columns[j]
-            leaf.step(values, width, g, &weights[row, 0],
-                      &m[row, 0] if m.shape[0] > 0 else NULL,
-                      &v[row, 0] if v.shape[0] > 0 else NULL)
+            step_row(leaf, values, row, width, g, &weights[row, 0],
+                     &m[row, 0] if m.shape[0] > 0 else NULL,
+                     &v[row, 0] if v.shape[0] > 0 else NULL)
 
 
 def update_entries(

@@ -1,6 +1,15 @@
 """The leaf functions of the chosen instruction set, for the other kernels to cimport."""
 
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
+from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "rng.h" nogil:
+    uint64_t rng_stream(uint64_t key, uint64_t index)
+
+cdef extern from "prefetch.h" nogil:
+    void prefetch(const void* start, Py_ssize_t size)
+
+cdef extern from "simd/bfloat16.h" nogil:
+    float float_of_bfloat16(uint16_t a)
 
 cdef extern from "simd/leaf_types.h" nogil:
     enum:
@@ -13,16 +22,23 @@ cdef extern from "simd/leaf_types.h" nogil:
     ctypedef struct optimizer_t:
         int solver
         float rate, beta_1, beta_2, epsilon, root_scale
+        uint64_t key
 
     ctypedef struct leaf_t:
         const char* name
         void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
+        void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y) noexcept nogil
         float (*dot)(Py_ssize_t n, const float* x, const float* y) noexcept nogil
+        float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y) noexcept nogil
         float (*maximum)(Py_ssize_t n, const float* x) noexcept nogil
         double (*exp_sum)(Py_ssize_t n, float shift, float* z) noexcept nogil
         double (*sigmoid_sum)(Py_ssize_t n, float* z) noexcept nogil
         void (*step)(const optimizer_t* o, Py_ssize_t n, const float* g, float* w, float* m,
                      float* v) noexcept nogil
+        void (*step16)(const optimizer_t* o, Py_ssize_t n, const float* g, uint16_t* w,
+                       uint16_t* m, uint16_t* v, uint64_t key) noexcept nogil
+        void (*widen)(Py_ssize_t n, const uint16_t* x, float* y) noexcept nogil
+        void (*narrow)(Py_ssize_t n, const float* x, uint16_t* y) noexcept nogil
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
                      float* c, Py_ssize_t c_row) noexcept nogil
@@ -40,3 +56,51 @@ cdef const leaf_t* active_leaf() noexcept nogil
 
 cdef class Optimizer:
     cdef optimizer_t values
+
+ctypedef fused row_t:  # how the rows of a layer are stored: float32, or bfloat16
+    float
+    uint16_t
+
+
+cdef inline float as_float(row_t x) noexcept nogil:
+    if row_t is float:
+        return x
+    else:
+        return float_of_bfloat16(x)
+
+
+cdef inline void axpy_row(const leaf_t* leaf, Py_ssize_t n, float a, const row_t* x,
+                          float* y) noexcept nogil:
+    if row_t is float:
+        leaf.axpy(n, a, x, y)
+    else:
+        leaf.axpy16(n, a, x, y)
+
+
+cdef inline float dot_row(const leaf_t* leaf, Py_ssize_t n, const float* x,
+                          const row_t* y) noexcept nogil:
+    if row_t is float:
+        return leaf.dot(n, x, y)
+    else:
+        return leaf.dot16(n, x, y)
+
+
+cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,
+                               const row_t[:, ::1] m, const row_t[:, ::1] v) noexcept nogil:
+    """Ask for row `number` of a layer and of its optimizer state, which may be empty."""
+    cdef Py_ssize_t size = weights.shape[1] * sizeof(row_t)
+    prefetch(&weights[number, 0], size)
+    if m.shape[0] > 0:
+        prefetch(&m[number, 0], size)
+    if v.shape[0] > 0:
+        prefetch(&v[number, 0], size)
+
+
+cdef inline void step_row(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t number,
+                          Py_ssize_t n, const float* g, row_t* w, row_t* m,
+                          row_t* v) noexcept nogil:
+    """A step on row `number` of a layer; the random numbers depend on the row, not on who asks."""
+    if row_t is float:
+        leaf.step(o, n, g, w, m, v)
+    else:
+        leaf.step16(o, n, g, w, m, v, rng_stream(o.key, number))

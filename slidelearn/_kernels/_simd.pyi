@@ -1,4 +1,4 @@
-from numpy import float32
+from numpy import float32, uint16
 from numpy.typing import NDArray
 
 LEVELS: tuple[str, ...]
@@ -19,6 +19,7 @@ class Optimizer:
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        key: int = 0,
     ) -> None: ...
 
 def axpy(a: float, x: NDArray[float32], y: NDArray[float32]) -> None: ...
@@ -33,4 +34,14 @@ def step(
     m: NDArray[float32],
     v: NDArray[float32],
 ) -> None: ...
+def step16(
+    optimizer: Optimizer,
+    g: NDArray[float32],
+    w: NDArray[uint16],
+    m: NDArray[uint16],
+    v: NDArray[uint16],
+    key: int,
+) -> None: ...
+def widen(x: NDArray[uint16], y: NDArray[float32]) -> None: ...
+def narrow(x: NDArray[float32], y: NDArray[uint16]) -> None: ...
 def gemm(a: NDArray[float32], b: NDArray[float32], c: NDArray[float32]) -> None: ...

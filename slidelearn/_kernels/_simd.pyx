@@ -2,6 +2,8 @@
 
 import os
 
+from libc.stdint cimport uint16_t, uint64_t
+
 cdef extern from "simd/dispatch.h" nogil:
     const leaf_t* leaf_find(const char* name)
     int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM
@@ -46,7 +48,8 @@ cdef class Optimizer:
     """Parameters of one optimizer step, in the form that kernels read (simd/leaf_types.h)."""
 
     def __init__(self, str solver, double learning_rate, long long t, double beta_1=0.9,
-                 double beta_2=0.999, double epsilon=1e-8):
+                 double beta_2=0.999, double epsilon=1e-8, uint64_t key=0):
+        self.values.key = key
         self.values.solver = SOLVERS[solver]
         self.values.rate = learning_rate
         self.values.root_scale = 1.0
@@ -82,6 +85,25 @@ def step(Optimizer optimizer, const float[::1] g, float[::1] w, float[::1] m, fl
     if w.shape[0]:
         chosen.step(&optimizer.values, w.shape[0], &g[0], &w[0],
                     &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL)
+
+
+def step16(Optimizer optimizer, const float[::1] g, uint16_t[::1] w, uint16_t[::1] m,
+           uint16_t[::1] v, uint64_t key):
+    if w.shape[0]:
+        chosen.step16(&optimizer.values, w.shape[0], &g[0], &w[0],
+                      &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL, key)
+
+
+def widen(const uint16_t[::1] x, float[::1] y):
+    """y <- x, bfloat16 to float32."""
+    if x.shape[0]:
+        chosen.widen(x.shape[0], &x[0], &y[0])
+
+
+def narrow(const float[::1] x, uint16_t[::1] y):
+    """y <- x, float32 to the nearest bfloat16, ties to even."""
+    if x.shape[0]:
+        chosen.narrow(x.shape[0], &x[0], &y[0])
 
 
 def gemm(const float[:, :] a, const float[:, ::1] b, float[:, ::1] c):

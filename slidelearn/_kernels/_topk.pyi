@@ -1,11 +1,11 @@
-from numpy import float32, int32
+from numpy import float32, int32, uint16
 from numpy.typing import NDArray
 
 CLASS_BLOCK: int
 
 def exact_topk(
     hidden: NDArray[float32],
-    weights: NDArray[float32],
+    weights: NDArray[float32] | NDArray[uint16],
     bias: NDArray[float32],
     first: int,
     last: int,
@@ -17,7 +17,7 @@ def exact_topk(
 ) -> None: ...
 def candidate_topk(
     hidden: NDArray[float32],
-    weights: NDArray[float32],
+    weights: NDArray[float32] | NDArray[uint16],
     bias: NDArray[float32],
     candidates: NDArray[int32],
     n_candidates: NDArray[int32],

@@ -9,17 +9,34 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t
 
 from ._heap cimport offer, sort_heap
-from ._simd cimport active_leaf, leaf_t
+from ._simd cimport active_leaf, leaf_t, row_t
 
 cdef enum:
     CLASSES = 48  # classes scored between two looks at the heaps
+    SLICE = 64  # columns of bfloat16 rows made float32 at a time
 
 CLASS_BLOCK = CLASSES
 
 
+cdef void _add_products(const leaf_t* leaf, Py_ssize_t rows, Py_ssize_t block, Py_ssize_t width,
+                        const row_t* weights, const float* hidden, float* z) noexcept nogil:
+    # z[c, i] += weights[c] . hidden[:, i], one chain each, for at most CLASSES rows.
+    cdef float[CLASSES * SLICE] wide
+    cdef Py_ssize_t c, n, first = 0
+    if row_t is float:
+        leaf.gemm(rows, block, width, weights, width, 1, hidden, block, z, block)
+    else:
+        while first < width:
+            n = min(<Py_ssize_t>SLICE, width - first)
+            for c in range(rows):
+                leaf.widen(n, weights + c * width + first, wide + c * SLICE)
+            leaf.gemm(rows, block, n, wide, SLICE, 1, hidden + first * block, block, z, block)
+            first += n
+
+
 def exact_topk(
     const float[:, :, ::1] hidden,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
     const float[::1] bias,
     Py_ssize_t first,
     Py_ssize_t last,
@@ -71,8 +88,8 @@ def exact_topk(
                     for i in range(block):
                         z[c * block + i] = bias[low + c]
                 if width > 0:
-                    leaf.gemm(rows, block, width, &weights[low, 0], width, 1, &hidden[b, 0, 0],
-                              block, z, block)
+                    _add_products(leaf, rows, block, width, &weights[low, 0],
+                                  &hidden[b, 0, 0], z)
                 for c in range(rows):
                     for i in range(block):
                         if not z[c * block + i] < heap[i * k]:
@@ -83,7 +100,7 @@ def exact_topk(
 
 def candidate_topk(
     const float[:, ::1] hidden,
-    const float[:, ::1] weights,
+    const row_t[:, ::1] weights,
     const float[::1] bias,
     const int32_t[:, ::1] candidates,
     const int32_t[::1] n_candidates,
@@ -108,7 +125,7 @@ def candidate_topk(
             c = candidates[i, p]
             z = bias[c]
             if width > 0:
-                leaf.gemm(1, 1, width, &weights[c, 0], width, 1, &hidden[i, 0], 1, &z, 1)
+                _add_products(leaf, 1, 1, width, &weights[c, 0], &hidden[i, 0], &z)
             offer(&scores[i, 0], &ids[i, 0], k, z, c)
         sort_heap(&scores[i, 0], &ids[i, 0], k)
 

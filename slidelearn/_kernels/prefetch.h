@@ -1,26 +1,26 @@
-/* Hints that rows of a matrix will be needed soon. Rows that a batch touches lie anywhere in memory,
- * where the processor doesn't foresee them. */
+/* Rows that are drawn at random lie anywhere in memory, so the processor can't foresee them. */
 #ifndef SLIDELEARN_PREFETCH_H
 #define SLIDELEARN_PREFETCH_H
 
 #include <stddef.h>
 
-#define FLOATS_PER_LINE 16 /* of 64 bytes */
+#define CACHE_LINE 64
 
 #if defined(__GNUC__) || defined(__clang__)
-/* gcc takes a function of nothing but hints for one without effect, and drops calls of it: so it
- * must be inlined before gcc looks. */
-#define PREFETCH_INLINE static inline __attribute__((always_inline))
-#define PREFETCH(p) __builtin_prefetch((p), 0, 3)
+#define PREFETCH(p) __builtin_prefetch(p)
+/* gcc drops calls of functions that do nothing but prefetch, as having no effect. */
+#define PREFETCH_END __asm__ __volatile__("")
 #else
-#define PREFETCH_INLINE static inline
 #define PREFETCH(p) ((void)(p))
+#define PREFETCH_END
 #endif
 
-/* Ask for row[0], ..., row[n - 1]; nothing happens with NULL. */
-PREFETCH_INLINE void prefetch_row(const float *row, ptrdiff_t n) {
-    if (row)
-        for (ptrdiff_t i = 0; i < n; i += FLOATS_PER_LINE) PREFETCH(row + i);
+/* Ask for the cache lines of `size` bytes, which may start and end within a line. */
+static inline void prefetch(const void *start, ptrdiff_t size) {
+    const char *p = (const char *)start;
+    for (ptrdiff_t i = 0; i < size; i += CACHE_LINE) PREFETCH(p + i);
+    if (size > 0) PREFETCH(p + size - 1);
+    PREFETCH_END;
 }
 
 #endif

@@ -23,7 +23,25 @@
 /* x >= 0 ? a : b, lane by lane */
 #define v_where_nonneg(x, a, b) \
     _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ))
+/* Integers of 32 bits, as many as there are lanes. */
+#define VI __m256i
+#define as_vi(a) _mm256_castps_si256(a)
+#define as_vf(a) _mm256_castsi256_ps(a)
+#define vi_set1(a) _mm256_set1_epi32((int)(a))
+#define vi_count() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7) /* the number of each lane */
+#define vi_add(a, b) _mm256_add_epi32(a, b)
+#define vi_mul(a, b) _mm256_mullo_epi32(a, b)
+#define vi_and(a, b) _mm256_and_si256(a, b)
+#define vi_or(a, b) _mm256_or_si256(a, b)
+#define vi_xor(a, b) _mm256_xor_si256(a, b)
+#define vi_shl(a, n) _mm256_slli_epi32(a, n)
+#define vi_shr(a, n) _mm256_srli_epi32(a, n)
+#define vi_load16(p) _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p)))
+#define vi_store16(p, a)                                                \
+    _mm_storeu_si128((__m128i *)(p), _mm256_castsi256_si128(            \
+        _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 8)))
+/* x is NaN ? a : b, lane by lane */
+#define vi_where_nan(x, a, b) \
+    _mm256_blendv_epi8(b, a, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)))
 /* a * 2**n, where n stands in the low bits of the float t (see v_exp) */
-#define v_scale(a, t)                      \
-    _mm256_castsi256_ps(_mm256_add_epi32(  \
-        _mm256_castps_si256(a), _mm256_slli_epi32(_mm256_castps_si256(t), 23)))
+#define v_scale(a, t) as_vf(vi_add(as_vi(a), vi_shl(as_vi(t), 23)))

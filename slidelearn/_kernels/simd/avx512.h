@@ -20,7 +20,24 @@
 /* x >= 0 ? a : b, lane by lane */
 #define v_where_nonneg(x, a, b) \
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ), b, a)
+/* Integers of 32 bits, as many as there are lanes. */
+#define VI __m512i
+#define as_vi(a) _mm512_castps_si512(a)
+#define as_vf(a) _mm512_castsi512_ps(a)
+#define vi_set1(a) _mm512_set1_epi32((int)(a))
+#define vi_count() /* the number of each lane */ \
+    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define vi_add(a, b) _mm512_add_epi32(a, b)
+#define vi_mul(a, b) _mm512_mullo_epi32(a, b)
+#define vi_and(a, b) _mm512_and_si512(a, b)
+#define vi_or(a, b) _mm512_or_si512(a, b)
+#define vi_xor(a, b) _mm512_xor_si512(a, b)
+#define vi_shl(a, n) _mm512_slli_epi32(a, n)
+#define vi_shr(a, n) _mm512_srli_epi32(a, n)
+#define vi_load16(p) _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p)))
+#define vi_store16(p, a) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(a))
+/* x is NaN ? a : b, lane by lane */
+#define vi_where_nan(x, a, b) \
+    _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a)
 /* a * 2**n, where n stands in the low bits of the float t (see v_exp) */
-#define v_scale(a, t)                      \
-    _mm512_castsi512_ps(_mm512_add_epi32(  \
-        _mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(t), 23)))
+#define v_scale(a, t) as_vf(vi_add(as_vi(a), vi_shl(as_vi(t), 23)))

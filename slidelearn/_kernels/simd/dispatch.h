@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bfloat16.h"
 #include "leaf_types.h"
 
 #define SUM_LANES 64
@@ -31,15 +32,6 @@ static inline double sum_tree_double(double *lanes) {
     for (int half = SUM_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
     return lanes[0];
-}
-
-static inline float scalar_scale(float a, float t) {
-    uint32_t x, n;
-    memcpy(&x, &a, 4);
-    memcpy(&n, &t, 4);
-    x += n << 23;
-    memcpy(&a, &x, 4);
-    return a;
 }
 
 #define LEAF(name) scalar_##name

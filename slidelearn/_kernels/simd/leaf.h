@@ -38,16 +38,41 @@ static inline VF LEAF(v_log1p_unit)(VF e) {
     return v_mul(p, s);
 }
 
+/* x[i], x[i + 1], ... of a row that is bfloat16 if `half`, a constant at each call, else float32;
+ * `row_n`: of the `left` that there are. */
+static ALWAYS_INLINE VF LEAF(row)(const int half, const void *x, ptrdiff_t i) {
+    if (half) return as_vf(vi_shl(vi_load16((const uint16_t *)x + i), 16));
+    return v_load((const float *)x + i);
+}
+
+static ALWAYS_INLINE VF LEAF(row_n)(const int half, const void *x, ptrdiff_t i, ptrdiff_t left) {
+    uint16_t part[VW] = {0};
+    if (!half) return v_load_n((const float *)x + i, left);
+    memcpy(part, (const uint16_t *)x + i, left * sizeof(uint16_t));
+    return LEAF(row)(1, part, 0);
+}
+
 /* y += a * x */
-static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
+static ALWAYS_INLINE void LEAF(axpy_row)(const int half, ptrdiff_t n, float a, const void *x,
+                                         float *y) {
     const VF va = v_set1(a);
     ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, v_load(x + i), v_load(y + i)));
-    if (i < n) v_store_n(y + i, v_fma(va, v_load_n(x + i, n - i), v_load_n(y + i, n - i)), n - i);
+    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, LEAF(row)(half, x, i), v_load(y + i)));
+    if (i < n)
+        v_store_n(y + i, v_fma(va, LEAF(row_n)(half, x, i, n - i), v_load_n(y + i, n - i)), n - i);
+}
+
+static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
+    LEAF(axpy_row)(0, n, a, x, y);
+}
+
+static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y) {
+    LEAF(axpy_row)(1, n, a, x, y);
 }
 
 /* The inner product of x and y. */
-static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
+static ALWAYS_INLINE float LEAF(dot_row)(const int half, ptrdiff_t n, const float *x,
+                                         const void *y) {
     enum { PARTS = SUM_LANES / VW };
     float lanes[SUM_LANES];
     VF acc[PARTS];
@@ -55,13 +80,21 @@ static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
     ptrdiff_t i = 0;
     for (; i + SUM_LANES <= n; i += SUM_LANES)
         for (int p = 0; p < PARTS; p++)
-            acc[p] = v_fma(v_load(x + i + p * VW), v_load(y + i + p * VW), acc[p]);
+            acc[p] = v_fma(v_load(x + i + p * VW), LEAF(row)(half, y, i + p * VW), acc[p]);
     for (int p = 0; i < n; p++, i += VW) {
         ptrdiff_t left = n - i < VW ? n - i : VW;
-        acc[p] = v_fma(v_load_n(x + i, left), v_load_n(y + i, left), acc[p]);
+        acc[p] = v_fma(v_load_n(x + i, left), LEAF(row_n)(half, y, i, left), acc[p]);
     }
     for (int p = 0; p < PARTS; p++) v_store(lanes + p * VW, acc[p]);
     return sum_tree(lanes);
+}
+
+static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
+    return LEAF(dot_row)(0, n, x, y);
+}
+
+static float LEAF(dot16)(ptrdiff_t n, const float *x, const uint16_t *y) {
+    return LEAF(dot_row)(1, n, x, y);
 }
 
 /* max(x[0], ..., x[n-1]), -inf for n = 0; NaN may get lost. */
@@ -156,6 +189,78 @@ static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float 
     }
 }
 
+/* y <- x, from bfloat16 */
+static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y) {
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) v_store(y + i, as_vf(vi_shl(vi_load16(x + i), 16)));
+    for (; i < n; i++) y[i] = float_of_bfloat16(x[i]);
+}
+
+/* x as bfloat16 in the low halves of the lanes: rounded up where the half that falls away is at
+ * least 2**16 - up. A NaN stays one, and infinity itself; what is too large becomes infinity. */
+static inline VI LEAF(v_narrow)(VF x, VI up) {
+    const VI bits = as_vi(x), quiet = vi_or(vi_shr(bits, 16), vi_set1(0x40));
+    return vi_where_nan(x, quiet, vi_shr(vi_add(bits, up), 16));
+}
+
+/* y <- x, to the nearest bfloat16, of two equally near to the even one */
+static void LEAF(narrow)(ptrdiff_t n, const float *x, uint16_t *y) {
+    uint16_t rounded[VW];
+    for (ptrdiff_t i = 0; i < n; i += VW) {
+        const ptrdiff_t left = n - i < VW ? n - i : VW;
+        const VF part = left == VW ? v_load(x + i) : v_load_n(x + i, left);
+        const VI odd = vi_and(vi_shr(as_vi(part), 16), vi_set1(1));
+        vi_store16(rounded, LEAF(v_narrow)(part, vi_add(odd, vi_set1(0x7FFF))));
+        memcpy(y + i, rounded, left * sizeof(uint16_t));
+    }
+}
+
+/* 32 random bits for each of the lanes i, i + 1, ...: a mixer of two multiplications (Wellons,
+ * "Prospecting for hash functions", 2018) with the halves of a key before and between them. */
+static inline VI LEAF(v_random)(uint64_t key, ptrdiff_t i) {
+    VI x = vi_mul(vi_add(vi_count(), vi_set1((uint32_t)i)), vi_set1(0x9E3779B9u));
+    x = vi_add(x, vi_set1((uint32_t)key));
+    x = vi_mul(vi_xor(x, vi_shr(x, 16)), vi_set1(0x7FEB352Du));
+    x = vi_add(x, vi_set1((uint32_t)(key >> 32)));
+    x = vi_mul(vi_xor(x, vi_shr(x, 15)), vi_set1(0x846CA68Bu));
+    return vi_xor(x, vi_shr(x, 16));
+}
+
+/* `step` on VW weights i, i + 1, ... in bfloat16. Each result is rounded up with a probability that
+ * makes its expectation exact; otherwise steps far smaller than the weight, and the slow mean of
+ * squares, would never move it. 16 of the lane's random bits serve each result: the low ones w, the
+ * high ones v, those between m; so each is unbiased, though they aren't independent. */
+static inline void LEAF(v_step16)(const optimizer_t *o, VF g, uint16_t *w, uint16_t *m,
+                                  uint16_t *v, VI random) {
+    const int has_m = o->solver != SOLVER_SGD, has_v = o->solver == SOLVER_ADAM;
+    const VI low = vi_set1(0xFFFF);
+    VF vm = v_set1(0.0f), vv = v_set1(0.0f);
+    if (has_m) vm = as_vf(vi_shl(vi_load16(m), 16));
+    if (has_v) vv = as_vf(vi_shl(vi_load16(v), 16));
+    const VF vw = LEAF(v_step)(o, g, as_vf(vi_shl(vi_load16(w), 16)), &vm, &vv);
+    vi_store16(w, LEAF(v_narrow)(vw, vi_and(random, low)));
+    if (has_m) vi_store16(m, LEAF(v_narrow)(vm, vi_and(vi_shr(random, 8), low)));
+    if (has_v) vi_store16(v, LEAF(v_narrow)(vv, vi_shr(random, 16)));
+}
+
+static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
+                         uint16_t *m, uint16_t *v, uint64_t key) {
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW)
+        LEAF(v_step16)(o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
+                       LEAF(v_random)(key, i));
+    if (i < n) {
+        const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
+        uint16_t part[3][VW] = {{0}}, *arrays[3] = {w, m, v};
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
+        LEAF(v_step16)(o, v_load_n(g + i, left), part[0], part[1], part[2],
+                       LEAF(v_random)(key, i));
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
+    }
+}
+
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
  * most two vectors of columns, all in registers. `rows` and `parts` are constants at each call. */
 static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t columns,
@@ -219,6 +324,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 #include "screen.h"
 
 static const leaf_t LEAF(leaf) = {
-    LEVEL_NAME, LEAF(axpy), LEAF(dot), LEAF(maximum), LEAF(exp_sum),
-    LEAF(sigmoid_sum), LEAF(step), LEAF(gemm), LEAF(screen), LEAF(kth_bound), LEAF(chains), 0,
+    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(dot), LEAF(dot16), LEAF(maximum), LEAF(exp_sum),
+    LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
+    LEAF(screen), LEAF(kth_bound), LEAF(chains), 0,
 };

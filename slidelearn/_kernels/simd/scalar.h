@@ -24,5 +24,22 @@
 #define v_abs(a) fabsf(a)
 /* x >= 0 ? a : b */
 #define v_where_nonneg(x, a, b) ((x) >= 0.0f ? (a) : (b))
+/* Integers of 32 bits, as many as there are lanes. */
+#define VI uint32_t
+#define as_vi(a) bits_of_float(a)
+#define as_vf(a) float_of_bits(a)
+#define vi_set1(a) ((uint32_t)(a))
+#define vi_count() 0u /* the number of each lane */
+#define vi_add(a, b) ((a) + (b))
+#define vi_mul(a, b) ((a) * (b))
+#define vi_and(a, b) ((a) & (b))
+#define vi_or(a, b) ((a) | (b))
+#define vi_xor(a, b) ((a) ^ (b))
+#define vi_shl(a, n) ((a) << (n))
+#define vi_shr(a, n) ((a) >> (n))
+#define vi_load16(p) ((uint32_t)*(p))            /* zero-extended */
+#define vi_store16(p, a) (*(p) = (uint16_t)(a))  /* a is below 2**16 */
+/* x is NaN ? a : b */
+#define vi_where_nan(x, a, b) ((x) != (x) ? (a) : (b))
 /* a * 2**n, where n stands in the low bits of the float t (see v_exp) */
-#define v_scale(a, t) scalar_scale(a, t)
+#define v_scale(a, t) as_vf(as_vi(a) + (as_vi(t) << 23))

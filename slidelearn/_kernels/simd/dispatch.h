@@ -97,7 +97,7 @@ static const leaf_t *leaf_find(const char *name) {
     if (!strcmp(name, "avx512") && __builtin_cpu_supports("avx512f")) return &avx512_leaf;
     if (!strcmp(name, "avx512vnni") && __builtin_cpu_supports("avx512f")
         && __builtin_cpu_supports("avx512vnni"))
-        return &vnni_leaf;
+        return vnni_leaf();
 #endif
     return NULL;
 }

@@ -67,8 +67,14 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
     return any != 0;
 }
 
-static const leaf_t vnni_leaf = {
-    "avx512vnni", avx512_axpy, avx512_dot, avx512_maximum, avx512_exp_sum, avx512_sigmoid_sum,
-    avx512_step, avx512_step16, avx512_widen, avx512_narrow, avx512_gemm, vnni_screen,
-    avx512_kth_bound, avx512_chains, 1,
-};
+/* The level "avx512vnni": AVX-512 but for `screen`. */
+static const leaf_t *vnni_leaf(void) {
+    static leaf_t leaf;
+    if (!leaf.name) {
+        leaf = avx512_leaf;
+        leaf.screen = vnni_screen;
+        leaf.fast_screen = 1;
+        leaf.name = "avx512vnni";
+    }
+    return &leaf;
+}

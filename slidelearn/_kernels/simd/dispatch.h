@@ -96,8 +96,14 @@ static const leaf_t *leaf_find(const char *name) {
         return &avx2_leaf;
     if (!strcmp(name, "avx512") && __builtin_cpu_supports("avx512f")) return &avx512_leaf;
     if (!strcmp(name, "avx512vnni") && __builtin_cpu_supports("avx512f")
-        && __builtin_cpu_supports("avx512vnni"))
-        return vnni_leaf();
+        && __builtin_cpu_supports("avx512vnni")) {
+        static leaf_t vnni_leaf; /* AVX-512's but for the first pass of the pruned search */
+        vnni_leaf = avx512_leaf;
+        vnni_leaf.name = "avx512vnni";
+        vnni_leaf.screen = vnni_screen;
+        vnni_leaf.fast_screen = 1;
+        return &vnni_leaf;
+    }
 #endif
     return NULL;
 }

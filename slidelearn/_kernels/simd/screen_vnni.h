@@ -66,15 +66,3 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
     }
     return any != 0;
 }
-
-/* The level "avx512vnni": AVX-512 but for `screen`. */
-static const leaf_t *vnni_leaf(void) {
-    static leaf_t leaf;
-    if (!leaf.name) {
-        leaf = avx512_leaf;
-        leaf.screen = vnni_screen;
-        leaf.fast_screen = 1;
-        leaf.name = "avx512vnni";
-    }
-    return &leaf;
-}

@@ -767,9 +767,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         k : int, default=5
             At most the number of classes.
         method : {"exact", "lsh"}, default="exact"
-            "exact" finds the best of all classes. "lsh" scores the `n_candidates` classes that collide most
-            often in hash tables, which are built at the first call, with the hashing parameters
-            of the estimator; a sample for which that gives fewer than k is scored exactly.
+            "exact" finds the best of all classes. "lsh" scores the `n_candidates` classes that
+            collide most often in hash tables, which are built at the first call, with the hashing
+            parameters of the estimator; a sample for which that gives fewer than k is scored
+            exactly.
 
         Returns
         -------

@@ -128,7 +128,7 @@ def draw(results, path):
         if lost:
             panel.text(0.98, 0.02, "not shown: " + "\n".join(lost), transform=panel.transAxes,
                        ha="right", va="bottom", fontsize=7, color="#888888")
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
@@ -152,13 +152,23 @@ def draw_panel(panel, rows):
         panel.errorbar(row["fit s"], row["P@1"], yerr=spread, fmt=marker, color=COLOURS[family],
                        markersize=11 if ours else 7.5, markeredgecolor="white",
                        markeredgewidth=0.8, elinewidth=1.2, zorder=3 if ours else 2)
-    panel.set_xscale("log")
+    logarithmic_seconds(panel)
     panel.margins(x=0.25, y=0.12)
     place_names(panel, points)
     panel.set_xlabel("fit time, seconds (log)")
     panel.set_ylabel("precision at 1, %")
     panel.grid(True, color="#eeeeee", zorder=-1)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def logarithmic_seconds(panel):
+    """An x axis of seconds in which 0.5, 1, 2, 5, ... are written as such."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def place_names(panel, points, avoid=()):

@@ -10,6 +10,7 @@ The data flow, file by file::
               <- _active <- _lsh       which classes it computes; hash tables
               <- _network              parameters and optimizer state
     X      -> _prediction              scores, exact and LSH top-k, in chunks
+              <- _pruning              bounds that rule classes out
     arrays -> _kernels                 the compiled loops under all of these
 
 Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);

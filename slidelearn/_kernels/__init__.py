@@ -11,6 +11,7 @@
 `_tables`      hash tables
 `_topk`        the k best classes
 `_pruned`      ... of which most are ruled out by bounds in 8-bit arithmetic
+`_ranker`      linear classifiers on X: dual coordinate descent, and their penalties
 =============  ==============================================================================
 """
 

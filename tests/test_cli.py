@@ -4,12 +4,14 @@ import gzip
 import inspect
 import json
 import os
+import pathlib
 import pickle
 import signal
 import subprocess
 import sys
 import time
 import warnings
+import weakref
 
 import joblib
 import numpy as np
@@ -46,7 +48,7 @@ def folder(tmp_path_factory, extreme):
 
 @pytest.fixture(autouse=True)
 def here(folder, tmp_path, monkeypatch):
-    """Run in an empty folder next to links to the data."""
+    """Run in a folder of links to the data."""
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
@@ -194,9 +196,10 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
 
 
 def test_stream_learns(run):
-    run("train", "train.txt", "-m", "new", "--stream", "--chunk-rows", 500, "--max-iter", 12, "-q")
+    learning = ["--hidden-layer-sizes", 128, "--max-iter", 8, "-q"]
+    run("train", "train.txt", "-m", "new", "--stream", "--chunk-rows", 500, *learning)
     streamed = json.loads(run("evaluate", "new", "test.txt", "--json"))
-    run("train", "train.txt", "-m", "new", "--max-iter", 12, "--ranker", "none", "-q")
+    run("train", "train.txt", "-m", "new", "--ranker", "none", *learning)
     fitted = json.loads(run("evaluate", "new", "test.txt", "--json"))
     assert streamed["P@1"] > 0.9 * fitted["P@1"] > 0.2
 
@@ -295,6 +298,20 @@ def test_npz_output_is_both_files_or_neither(fail, monkeypatch):
     assert "No space left on device" in message
 
 
+def test_chunks_are_not_kept(run, monkeypatch):
+    """While a chunk is read, the text and the matrices of the one before are gone."""
+    held, original = [], SlideClassifier.partial_fit
+
+    def watched(self, X, Y):
+        assert all(one() is None for one in held)
+        held.extend([weakref.ref(X), weakref.ref(Y)])
+        return original(self, X, Y)
+
+    monkeypatch.setattr(SlideClassifier, "partial_fit", watched)
+    run("train", "train.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 300)
+    assert len(held) == 28
+
+
 def test_devices_are_written_into(run):
     run("predict", "model", "test.txt", "-o", os.devnull)
     assert not os.path.isfile(os.devnull)
@@ -359,11 +376,25 @@ def test_help(capsys):
         assert ("pickle" in out) == (arguments in (["train"], ["predict"], ["evaluate"]))
 
 
+def test_examples_of_the_manual(run):
+    manual = pathlib.Path(__file__).parents[1] / "docs" / "cli.md"
+    if not manual.exists():
+        pytest.skip("the documentation isn't here")
+    block = manual.read_text("utf-8").split("<!-- tested")[1].split("```")[1]
+    commands = [line.split()[1:] for line in block.strip().splitlines()]
+    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "convert",
+                                                    "train", "train"]
+    for path in ("model", "train.npz", "train-labels.npz"):
+        os.unlink(path)
+    for command in commands:
+        run(*command)
+
+
 # ---- bad files ---------------------------------------------------------------------------------
 
 BAD_TEXT = {
     "header": (b"3 4\n", "bad.txt:1: expected 'feature:value', got '4'"),  # no header: svmlight
-    "empty": (b"", "bad.txt: "),
+    "empty": (b"", "bad.txt: there are no rows"),
     "value": (b"2 3 3\n0 0:1\n1 1:x\n", "bad.txt:3: value 'x' of feature 1 is not a finite number"),
     "label": (b"2 3 3\n0 0:1\n3 1:1\n",
               "bad.txt:3: label 3 is outside the range 0 to 2 of the header"),
@@ -538,6 +569,20 @@ def test_as_a_program():
                           text=True, timeout=100)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "slidelearn: error: none.txt: No such file or directory\n"
+
+
+def test_pipes(fail):
+    with open("test.svm", "rb") as data:
+        expected = subprocess.run([*PROGRAM, "predict", "model", "test.svm"], check=True,
+                                  capture_output=True, timeout=100).stdout
+        done = subprocess.run([*PROGRAM, "predict", "model", "/dev/stdin", "--format", "svmlight"],
+                              input=data.read(), check=True, capture_output=True, timeout=100)
+    assert done.stdout == expected
+    os.mkfifo("pipe")
+    for arguments in (["train", "pipe", "-m", "new"], ["predict", "model", "pipe"],
+                      ["predict", "model", "pipe", "--format", "xmc"],
+                      ["train", "pipe", "-m", "new", "--format", "svmlight"]):
+        assert fail(*arguments).startswith("pipe: must be a regular file")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

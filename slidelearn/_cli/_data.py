@@ -69,6 +69,7 @@ class XmcData(Data):
     """A file of the Extreme Classification Repository."""
 
     def __init__(self, path: str) -> None:
+        _check_regular(path)
         self.path = path
         with about(path), opened(path) as (stream, name):
             self.header = read_header(stream, name)
@@ -92,6 +93,7 @@ class SvmlightData(Data):
     def scanned(cls, path: str, first_feature: int, n_features: int | None = None,
                 n_labels: int | None = None) -> SvmlightData:
         """Find the shape, as far as it isn't given, by going through the file once."""
+        _check_regular(path)
         with about(path):
             if n_features is not None and n_labels is not None:
                 header = Header(count_svmlight_rows(path), n_features, n_labels, first_feature)
@@ -136,8 +138,7 @@ def format_of(path: str, forced: str | None = None) -> str:
     """Tell the format of a file that exists by its content, unless it is forced."""
     if forced is not None:
         return forced
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise UserError(f"{path}: what isn't a regular file can't be looked into; say --format")
+    _check_regular(path, " unless --format is svmlight")
     with about(path), open(path, "rb") as raw:
         if raw.read(4).startswith(b"PK"):
             return "npz"
@@ -147,6 +148,17 @@ def format_of(path: str, forced: str | None = None) -> str:
         except BadFileError:
             return "svmlight"
         return "xmc"
+
+
+def _check_regular(path: str, unless: str = "") -> None:
+    """Refuse pipes where a file is opened more than once."""
+    if _is_special(path):
+        raise UserError(f"{path}: must be a regular file{unless}, as it is read more than once")
+
+
+def _is_special(path: str) -> bool:
+    """Tell pipes and devices from files and directories, there or not."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def output_format(path: str, forced: str | None) -> str:
@@ -194,6 +206,8 @@ def load_npz(path: str) -> sp.csr_matrix:
 def check_writable(path: str) -> None:
     """Say before hours of work, rather than after, that a file can't be written."""
     folder = os.path.dirname(os.path.realpath(path))
+    if _is_special(path):
+        return
     if os.path.isdir(path):
         raise UserError(f"{path}: is a directory")
     if not os.path.isdir(folder):

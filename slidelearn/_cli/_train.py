@@ -27,6 +27,8 @@ def train(args: argparse.Namespace) -> None:
     if args.stream:
         _check_streaming(args)
     data = _training_data(args)
+    if data.header.n_samples == 0:
+        raise UserError(f"{args.data}: there are no rows")
     with about(args.data), _interrupt_ends_training():
         if args.stream:
             _fit_stream(model, data, args.chunk_rows)
@@ -75,8 +77,6 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     `partial_fit` has a constant rate, so that the rate falls from chunk to chunk.
     """
     n_samples, rate, verbose = data.header.n_samples, model.learning_rate_init, model.verbose
-    if n_samples == 0:
-        raise ValueError("there are no rows")
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
     n_steps, step = model.max_iter * n_chunks, 0
@@ -92,6 +92,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
                 step += 1
                 total += model.loss_ * X.shape[0]
                 bar.update(X.shape[0])
+                del X, Y  # not to be held beside the next ones
             if verbose:
                 tqdm.write(f"epoch {epoch}/{model.max_iter}: loss {total / n_samples:.4f}")
     model.set_params(learning_rate_init=rate, verbose=verbose)

@@ -280,13 +280,19 @@ def parse_chunks(
     chunk_size: int,
     dtype: np.dtype,
 ) -> Iterator[tuple[sp.csr_matrix, sp.csr_matrix]]:
-    """Read numbered lines, `chunk_size` at a time; `header.n_samples` is not looked at."""
-    while chunk := list(islice(lines, chunk_size)):
+    """Read numbered lines, `chunk_size` at a time; `header.n_samples` is not looked at.
+
+    Nothing of a chunk is kept while the next one is read, unless whoever iterates keeps it.
+    """
+    def parse(chunk: list[tuple[int, bytes]]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
         part = replace(header, n_samples=len(chunk))
         try:
-            yield _parse_fast([line for _, line in chunk], part, dtype)
+            return _parse_fast([line for _, line in chunk], part, dtype)
         except (ValueError, OverflowError):
-            yield _parse_lines(chunk, name, part, dtype)
+            return _parse_lines(chunk, name, part, dtype)
+
+    for first in lines:
+        yield parse([first, *islice(lines, chunk_size - 1)])
 
 
 def read_header(stream: Any, name: str) -> Header:

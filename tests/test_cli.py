@@ -181,7 +181,7 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
         assert out.startswith("epoch 1/2: loss 1")
         assert sizes == 2 * [*6 * [286], 284]  # of one size, and at most 300
         sizes.clear()
-    expected = small(learning_rate=schedule, n_random=100)
+    expected = small(learning_rate=schedule, n_random=100, batch_size=16)
     for step in range(14):
         start = step % 7 * 286
         chunk = slice(start, min(start + 286, 2000))
@@ -191,7 +191,7 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
     for name in ("train.txt", "train.svm"):
         model = joblib.load(name + ".model")
         assert_same_model(model, expected)
-        assert model.learning_rate_init == 0.01
+        assert model.learning_rate_init == 0.01 and model.batch_size == "auto"
         assert len(pickle.dumps(model)) < len(pickle.dumps(expected)) / 2
 
 
@@ -204,14 +204,33 @@ def test_stream_learns(run):
     assert streamed["P@1"] > 0.9 * fitted["P@1"] > 0.2
 
 
-def test_stream_holds_one_chunk(run, monkeypatch):
-    """Lines are read when they are needed, and not kept."""
-    asked = []
-    original = _data.iter_xmc_file
-    monkeypatch.setattr(_data, "iter_xmc_file", lambda path, chunk_size: (
-        asked.append(chunk_size), original(path, chunk_size=chunk_size))[1])
-    run("train", "train.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 700)
-    assert asked == [667, 667]
+def test_batch_size_of_streams(run, monkeypatch):
+    """It follows from the file, not from the chunk."""
+    sizes, original = set(), SlideClassifier.partial_fit
+
+    def watched(self, X, Y):
+        sizes.add(self.batch_size)
+        return original(self, X, Y)
+
+    monkeypatch.setattr(SlideClassifier, "partial_fit", watched)
+    X, Y = load_xmc_file("train.txt")
+    dump_xmc_file(sp.vstack([X] * 4), sp.vstack([Y] * 4), "long.txt")
+    run("train", "long.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 2000)
+    assert sizes == {64}
+
+
+def test_chunks_are_not_kept(run, monkeypatch):
+    """While a chunk is read, the text and the matrices of the one before are gone."""
+    held, original = [], SlideClassifier.partial_fit
+
+    def watched(self, X, Y):
+        assert all(one() is None for one in held)
+        held.extend([weakref.ref(X), weakref.ref(Y)])
+        return original(self, X, Y)
+
+    monkeypatch.setattr(SlideClassifier, "partial_fit", watched)
+    run("train", "train.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 300)
+    assert len(held) == 28
 
 
 def test_stream_refuses_what_it_cannot_do(fail):
@@ -296,20 +315,6 @@ def test_npz_output_is_both_files_or_neither(fail, monkeypatch):
     monkeypatch.setattr(_data.sp, "save_npz", full)
     message = fail("convert", "train.txt", "X.npz", "--labels-out", "Y.npz", code=1)
     assert "No space left on device" in message
-
-
-def test_chunks_are_not_kept(run, monkeypatch):
-    """While a chunk is read, the text and the matrices of the one before are gone."""
-    held, original = [], SlideClassifier.partial_fit
-
-    def watched(self, X, Y):
-        assert all(one() is None for one in held)
-        held.extend([weakref.ref(X), weakref.ref(Y)])
-        return original(self, X, Y)
-
-    monkeypatch.setattr(SlideClassifier, "partial_fit", watched)
-    run("train", "train.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 300)
-    assert len(held) == 28
 
 
 def test_devices_are_written_into(run):

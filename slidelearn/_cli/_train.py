@@ -10,7 +10,7 @@ from warnings import catch_warnings, filterwarnings
 
 from tqdm.auto import tqdm
 
-from .._classifier import SlideClassifier
+from .._classifier import SlideClassifier, auto_batch_size
 from ._data import Data, NpzData, SvmlightData, XmcData, check_writable, format_of
 from ._errors import UserError, about
 from ._models import save_model
@@ -74,13 +74,16 @@ def _check_streaming(args: argparse.Namespace) -> None:
 def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     """Train by one pass over the file an epoch, a chunk in memory at a time.
 
-    `partial_fit` has a constant rate, so that the rate falls from chunk to chunk.
+    `partial_fit` knows its chunk only: what depends on the whole of training is set here.
     """
-    n_samples, rate, verbose = data.header.n_samples, model.learning_rate_init, model.verbose
+    asked, n_samples = model.get_params(), data.header.n_samples
+    rate, verbose = model.learning_rate_init, model.verbose
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
     n_steps, step = model.max_iter * n_chunks, 0
     model.set_params(verbose=0)
+    if model.batch_size == "auto":
+        model.set_params(batch_size=auto_batch_size(n_samples))
     with tqdm(total=model.max_iter * n_samples, unit="sample", unit_scale=True, leave=False,
               disable=None if verbose else True) as bar:
         for epoch in range(1, model.max_iter + 1):
@@ -95,7 +98,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
                 del X, Y  # not to be held beside the next ones
             if verbose:
                 tqdm.write(f"epoch {epoch}/{model.max_iter}: loss {total / n_samples:.4f}")
-    model.set_params(learning_rate_init=rate, verbose=verbose)
+    model.set_params(**asked)
     if not model.warm_start:
         model._optimizer_state = []  # as after fit: two thirds of the file
 

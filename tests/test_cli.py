@@ -398,7 +398,8 @@ def test_examples_of_the_manual(run):
 # ---- bad files ---------------------------------------------------------------------------------
 
 BAD_TEXT = {
-    "header": (b"3 4\n", "bad.txt:1: expected 'feature:value', got '4'"),  # no header: svmlight
+    "header": (b"3 4\n", "bad.txt:1: expected the header 'n_samples n_features n_labels'"),
+    "no header": (b"3 4;5\n", "bad.txt:1: expected 'feature:value', got '4;5'"),  # svmlight
     "empty": (b"", "bad.txt: there are no rows"),
     "value": (b"2 3 3\n0 0:1\n1 1:x\n", "bad.txt:3: value 'x' of feature 1 is not a finite number"),
     "label": (b"2 3 3\n0 0:1\n3 1:1\n",

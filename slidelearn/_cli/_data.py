@@ -8,6 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +144,12 @@ def format_of(path: str, forced: str | None = None) -> str:
         if raw.read(4).startswith(b"PK"):
             return "npz"
     with about(path), opened(path) as (stream, name):
+        line = stream.readline()
         try:
-            read_header(stream, name)
+            read_header(BytesIO(line), name)
         except BadFileError:
+            if len(line.split()) > 1 and not line.translate(None, b"0123456789 \t\r\n"):
+                raise  # numbers alone are no row, but a header that is wrong
             return "svmlight"
         return "xmc"
 

@@ -14,7 +14,7 @@ The data flow, file by file::
     arrays -> _kernels                 the compiled loops under all of these
 
 Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);
-`_bfloat16`: how an output layer can be stored.
+`_bfloat16`: how an output layer can be stored; `_cli`: the command line.
 """
 
 from ._classifier import SlideClassifier

@@ -612,7 +612,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _recipe(self, n_samples, one_epoch):
         size = self.batch_size
         if size == "auto":
-            size = int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
+            size = auto_batch_size(n_samples)
         return Recipe(
             "sigmoid" if self.out_activation_ == "logistic" else "softmax", self.solver,
             "constant" if one_epoch else self.learning_rate,
@@ -1030,6 +1030,11 @@ def _unchanged_on_error(estimator):
     except BaseException:
         estimator.__dict__ = before
         raise
+
+
+def auto_batch_size(n_samples: int) -> int:
+    """The power of two in [16, 128] that makes an epoch some 100 to 200 steps, if there is one."""
+    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
 def _check_k(k, largest, what) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import re
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.datasets import load_svmlight_file
 from sklearn.utils.multiclass import type_of_target
 
-from slidelearn.datasets import _xmc, dump_xmc_file, load_xmc_file
+from slidelearn.datasets import _xmc, dump_xmc_file, iter_xmc_file, load_xmc_file
 
 GOOD = b"""5 4 6
 0,5 0:0.5 3:-2e-3
@@ -34,13 +35,13 @@ def load(text, **kwargs):
 
 def parse_slowly(text, dtype=np.float32):
     stream = io.BytesIO(text)
-    header = _xmc._read_header(stream, "slow")
+    header = _xmc.read_header(stream, "slow")
     return _xmc._parse_slowly(stream, "slow", header, np.dtype(dtype))
 
 
 def parse_fast(text, dtype=np.float32):
     stream = io.BytesIO(text)
-    header = _xmc._read_header(stream, "fast")
+    header = _xmc.read_header(stream, "fast")
     return _xmc._parse_fast(stream, header, np.dtype(dtype))
 
 
@@ -392,3 +393,58 @@ def test_compressed_files_are_reproducible(tmp_path):
     dump_xmc_file(X, Y, tmp_path / "two.gz")
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "two.gz").read_bytes()
     assert (tmp_path / "one.gz").read_bytes()[4:8] == bytes(4)  # no time stamp
+
+
+# ---- a part at a time ---------------------------------------------------------------------
+
+
+class CountingLines(io.BytesIO):
+    """A file that counts the rows that were read."""
+
+    n_read = 0
+
+    def __next__(self):
+        self.n_read += 1
+        return super().__next__()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parts_are_the_file(size, dtype, tmp_path):
+    (tmp_path / "good.txt.gz").write_bytes(gzip.compress(GOOD))
+    expected = load(GOOD, dtype=dtype)
+    for file in (io.BytesIO(GOOD), tmp_path / "good.txt.gz"):
+        parts = list(iter_xmc_file(file, chunk_size=size, dtype=dtype))
+        assert [X.shape[0] for X, _ in parts] == [min(size, 5 - start)
+                                                  for start in range(0, 5, size)]
+        assert_same(map(sp.vstack, zip(*parts, strict=True)), expected)
+
+
+def test_parts_are_read_when_asked_for():
+    stream = CountingLines(b"1000 2 2\n" + b"1 0:1\n" * 1000)
+    with closing(iter_xmc_file(stream, chunk_size=10)) as parts:
+        for n in (10, 20):
+            next(parts)
+            assert stream.n_read == n
+
+
+def test_bad_lines_of_parts():
+    parts = iter_xmc_file(io.BytesIO(b"4 3 3\n0 0:1\n1 2:1 0:1\n2 x:1\n0 0:1\n"), chunk_size=2)
+    np.testing.assert_array_equal(next(parts)[0].toarray(), [[1, 0, 0], [1, 0, 1]])
+    with pytest.raises(ValueError, match="line 4: feature 'x' is not an integer"):
+        next(parts)
+    for n, message in ((3, "line 5: more rows than the 3"), (5, "line 6: the file ends after 4")):
+        broken = io.BytesIO(b"%d 3 3\n" % n + b"0 0:1\n" * 4)
+        with pytest.raises(ValueError, match=message):
+            list(iter_xmc_file(broken, chunk_size=3))
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, "1"])
+def test_size_of_parts_is_checked(size):
+    with pytest.raises(ValueError, match="chunk_size must be a positive integer"):
+        iter_xmc_file(io.BytesIO(GOOD), chunk_size=size)
+
+
+def test_what_is_no_file_is_written_into():
+    dump_xmc_file(*load(GOOD), os.devnull)
+    assert not os.path.isfile(os.devnull)

@@ -2,10 +2,11 @@
 
 from ._python_calls import load_python_calls
 from ._synthetic import make_extreme_classification
-from ._xmc import dump_xmc_file, load_xmc_file
+from ._xmc import dump_xmc_file, iter_xmc_file, load_xmc_file
 
 __all__ = [
     "dump_xmc_file",
+    "iter_xmc_file",
     "load_python_calls",
     "load_xmc_file",
     "make_extreme_classification",

@@ -68,13 +68,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : str or path-like
-        The file to create or to replace; its directory must exist.
+        The file to create or to replace; its directory must exist. What is there but no file,
+        such as a pipe or /dev/null, is written into as it is.
 
     Yields
     ------
     stream : binary file object
         Open for writing.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as stream:
+            yield stream
+        return
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:

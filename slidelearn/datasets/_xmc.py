@@ -4,9 +4,11 @@ import os
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain, islice, pairwise
+from numbers import Integral
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.datasets import load_svmlight_file
 
 from ._files import compressed_for, open_for_reading, replacing
 
-__all__ = ["dump_xmc_file", "load_xmc_file"]
+__all__ = ["dump_xmc_file", "iter_xmc_file", "load_xmc_file"]
 
 _HEADER = re.compile(rb"[ \t]*(\d{1,18})[ \t]+(\d{1,18})[ \t]+(\d{1,18})[ \t]*\r?\n?")
 _NUMBER = re.compile(rb"[-+.eE\d]+")
@@ -26,12 +28,35 @@ _ROWS_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class _Header:
-    """The three counts of the first line."""
+class Header:
+    """What rows must fit: the three counts of the first line, or those of a file without it."""
 
     n_samples: int
     n_features: int
     n_labels: int
+    first_feature: int = 0  # the number of the first feature: some svmlight files count from one
+    origin: str = "the header"  # where the counts come from, for messages
+
+
+class BadFileError(ValueError):
+    """A line of a file doesn't follow the format.
+
+    Parameters
+    ----------
+    name : str
+        The file.
+    line_number : int
+        Counts from one.
+    what : str
+        What is wrong.
+    """
+
+    def __init__(self, name: str, line_number: int, what: str) -> None:
+        super().__init__(name, line_number, what)
+        self.name, self.line_number, self.what = name, line_number, what
+
+    def __str__(self) -> str:
+        return f"{self.name}, line {self.line_number}: {self.what}."
 
 
 def load_xmc_file(
@@ -100,13 +125,56 @@ def load_xmc_file(
     array([[1., 0., 0., 1.],
            [0., 0., 0., 0.]], dtype=float32)
     """
-    dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {dtype}.")
-    if hasattr(path, "read"):
-        return _load(path, str(getattr(path, "name", "<file object>")), dtype)
-    with open_for_reading(path) as stream:
-        return _load(stream, os.fspath(path), dtype)
+    dtype = _checked_dtype(dtype)
+    with opened(path) as (stream, name):
+        return _load(stream, name, dtype)
+
+
+def iter_xmc_file(
+    path: str | os.PathLike[str] | BinaryIO, *, chunk_size: int = 65_536, dtype: Any = np.float32
+) -> Iterator[tuple[sp.csr_matrix, sp.csr_matrix]]:
+    """Load a data set of the Extreme Classification Repository a part at a time.
+
+    For files larger than memory: what is held is one part, as text and as matrices.
+
+    Parameters
+    ----------
+    path : str, path-like or binary file object
+        As for :func:`load_xmc_file`. The file is open while the iteration lasts.
+    chunk_size : int, default=65_536
+        Rows of each part; the last one may have fewer.
+    dtype : {numpy.float32, numpy.float64}, default=numpy.float32
+        Type of the feature values.
+
+    Yields
+    ------
+    X : scipy.sparse.csr_matrix of shape (<= chunk_size, n_features), dtype `dtype`
+        As for :func:`load_xmc_file`.
+    Y : scipy.sparse.csr_matrix of shape (<= chunk_size, n_labels), dtype float32
+        As for :func:`load_xmc_file`.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`load_xmc_file`, when the iteration comes to the bad line. Also if
+        `chunk_size` is not a positive integer.
+
+    See Also
+    --------
+    load_xmc_file : Loads all of the file, and describes the format.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> from slidelearn.datasets import iter_xmc_file
+    >>> file = BytesIO(b"3 3 4\\n0,3 1:0.5\\n 0:2 2:1\\n1 1:1\\n")
+    >>> [X.shape for X, Y in iter_xmc_file(file, chunk_size=2)]
+    [(2, 3), (1, 3)]
+    """
+    dtype = _checked_dtype(dtype)
+    if isinstance(chunk_size, bool) or not isinstance(chunk_size, Integral) or chunk_size < 1:
+        raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}.")
+    return _iterate(path, int(chunk_size), dtype)
 
 
 def dump_xmc_file(X: Any, Y: Any, path: str | os.PathLike[str]) -> None:
@@ -136,36 +204,98 @@ def dump_xmc_file(X: Any, Y: Any, path: str | os.PathLike[str]) -> None:
     --------
     load_xmc_file : Reads such files, and describes the format.
     """
-    X, Y = _checked_features(X), _checked_indicator(Y)
+    X, Y = checked_features(X), checked_indicator(Y)
     if X.shape[0] != Y.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows but Y has {Y.shape[0]}.")
     with replacing(path) as raw, compressed_for(path, raw) as stream:
         stream.write(b"%d %d %d\n" % (*X.shape, Y.shape[1]))
-        for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
-            stop = min(start + _ROWS_PER_BLOCK, X.shape[0])
-            stream.write(_block(X, Y, start, stop).encode("ascii"))
+        write_rows(X, Y, stream)
+
+
+def write_rows(
+    X: sp.csr_matrix, Y: sp.csr_matrix, stream: BinaryIO, first_feature: int = 0
+) -> None:
+    """Write canonical matrices as lines, features counted from `first_feature`."""
+    if first_feature:
+        shape = (X.shape[0], X.shape[1] + first_feature)
+        X = sp.csr_matrix((X.data, X.indices + first_feature, X.indptr), shape=shape)
+    for start in range(0, X.shape[0], _ROWS_PER_BLOCK):
+        stop = min(start + _ROWS_PER_BLOCK, X.shape[0])
+        stream.write(_block(X, Y, start, stop).encode("ascii"))
 
 
 # ---- reading ------------------------------------------------------------------------------
 
 
+def _checked_dtype(dtype: Any) -> np.dtype:
+    """Return the type of feature values."""
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype}.")
+    return dtype
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file unless it is open, and say its name."""
+    if isinstance(path, str | os.PathLike):
+        context: Any = open_for_reading(path)
+        name = os.fspath(path)
+    else:
+        context, name = nullcontext(path), str(getattr(path, "name", "<file object>"))
+    with context as stream:
+        try:
+            yield stream, name
+        except (EOFError, zlib.error) as error:
+            raise ValueError(f"{name}: the compressed file is damaged: {error}") from error
+
+
 def _load(stream: Any, name: str, dtype: np.dtype) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Read header and rows; the slow parser has the last word on everything unusual."""
+    header = read_header(stream, name)
+    if not stream.seekable():
+        return _parse_slowly(stream, name, header, dtype)
+    start = stream.tell()
     try:
-        header = _read_header(stream, name)
-        if not stream.seekable():
-            return _parse_slowly(stream, name, header, dtype)
-        start = stream.tell()
+        return _parse_fast(stream, header, dtype)
+    except (ValueError, OverflowError):
+        stream.seek(start)
+        return _parse_slowly(stream, name, header, dtype)
+
+
+def _iterate(
+    path: str | os.PathLike[str] | BinaryIO, chunk_size: int, dtype: np.dtype
+) -> Iterator[tuple[sp.csr_matrix, sp.csr_matrix]]:
+    """Read header and rows a part at a time."""
+    with opened(path) as (stream, name):
+        header = read_header(stream, name)
+        lines = _counted_lines(stream, name, header)
+        yield from parse_chunks(lines, name, header, chunk_size, dtype)
+
+
+def parse_chunks(
+    lines: Iterator[tuple[int, bytes]],
+    name: str,
+    header: Header,
+    chunk_size: int,
+    dtype: np.dtype,
+) -> Iterator[tuple[sp.csr_matrix, sp.csr_matrix]]:
+    """Read numbered lines, `chunk_size` at a time; `header.n_samples` is not looked at.
+
+    Nothing of a chunk is kept while the next one is read, unless whoever iterates keeps it.
+    """
+    def parse(chunk: list[tuple[int, bytes]]) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        part = replace(header, n_samples=len(chunk))
         try:
-            return _parse_fast(stream, header, dtype)
+            return _parse_fast([line for _, line in chunk], part, dtype)
         except (ValueError, OverflowError):
-            stream.seek(start)
-            return _parse_slowly(stream, name, header, dtype)
-    except (EOFError, zlib.error) as error:
-        raise ValueError(f"{name}: the compressed file is damaged: {error}") from error
+            return _parse_lines(chunk, name, part, dtype)
+
+    for first in lines:
+        yield parse([first, *islice(lines, chunk_size - 1)])
 
 
-def _read_header(stream: Any, name: str) -> _Header:
+def read_header(stream: Any, name: str) -> Header:
     """Read the first line."""
     line = stream.readline()
     if not isinstance(line, bytes):
@@ -174,12 +304,13 @@ def _read_header(stream: Any, name: str) -> _Header:
     if match is None:
         found = f"got {_shown(line.rstrip())}" if line else "but the file is empty"
         _blame(name, 1, f"expected the header 'n_samples n_features n_labels', {found}")
-    return _Header(*map(int, match.groups()))
+    n_samples, n_features, n_labels = map(int, match.groups())
+    return Header(n_samples, n_features, n_labels)
 
 
 def _blame(name: str, line_number: int, what: str) -> NoReturn:
     """Refuse the file."""
-    raise ValueError(f"{name}, line {line_number}: {what}.")
+    raise BadFileError(name, line_number, what)
 
 
 def _shown(text: bytes) -> str:
@@ -195,7 +326,7 @@ class _VettedLines:
     hands over rows without labels and features in a spelling that the reader does not drop.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Iterable[bytes]) -> None:
         self._stream = stream
 
     def read(self) -> NoReturn:
@@ -215,19 +346,21 @@ class _VettedLines:
 
 
 def _parse_fast(
-    stream: Any, header: _Header, dtype: np.dtype
+    stream: Iterable[bytes], header: Header, dtype: np.dtype
 ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """Read the rows at compiled speed, or raise ValueError if anything is out of the ordinary."""
     X, rows = load_svmlight_file(
         _VettedLines(stream),
-        n_features=max(header.n_features, 1),
+        n_features=max(header.n_features + header.first_feature, 1),
         dtype=dtype,
         multilabel=True,
         zero_based=True,
     )
     counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     labels = np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=counts.sum())
-    columns_in_range = (X.indices < header.n_features).all()
+    if header.first_feature:
+        X.indices -= header.first_feature
+    columns_in_range = ((X.indices >= 0) & (X.indices < header.n_features)).all()
     labels_in_range = ((labels >= 0) & (labels < header.n_labels)).all()
     if X.shape[0] != header.n_samples or not columns_in_range or not labels_in_range:
         raise ValueError("the file does not fit its header")
@@ -249,7 +382,7 @@ def _has_repeats(columns: np.ndarray, indptr: np.ndarray) -> bool:
 
 
 def _assembled(
-    header: _Header,
+    header: Header,
     data: np.ndarray,
     indices: np.ndarray,
     indptr: np.ndarray,
@@ -270,16 +403,34 @@ class _BadRow(Exception):
 
 
 def _parse_slowly(
-    stream: Any, name: str, header: _Header, dtype: np.dtype
+    stream: Any, name: str, header: Header, dtype: np.dtype
 ) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Read the rows in Python, or blame the first bad line."""
-    labels, label_indptr = array("q"), array("q", [0])
-    indices, indptr = array("q"), array("q", [0])
-    data = [np.empty(0, dtype=dtype)]
+    """Read all rows in Python, or blame the first bad line."""
+    return _parse_lines(_counted_lines(stream, name, header), name, header, dtype)
+
+
+def _counted_lines(
+    stream: Iterable[bytes], name: str, header: Header
+) -> Iterator[tuple[int, bytes]]:
+    """Number the lines after the header, and blame what isn't as many rows as it says."""
     line_number = 1
     for line_number, line in enumerate(stream, start=2):
         if line_number - 1 > header.n_samples:
             _blame(name, line_number, f"more rows than the {header.n_samples} of the header")
+        yield line_number, line
+    if line_number - 1 < header.n_samples:
+        found = f"the file ends after {line_number - 1} of the {header.n_samples} rows"
+        _blame(name, line_number + 1, f"{found} of the header")
+
+
+def _parse_lines(
+    lines: Iterable[tuple[int, bytes]], name: str, header: Header, dtype: np.dtype
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """Read numbered lines in Python, or blame the first bad one."""
+    labels, label_indptr = array("q"), array("q", [0])
+    indices, indptr = array("q"), array("q", [0])
+    data = [np.empty(0, dtype=dtype)]
+    for line_number, line in lines:
         try:
             row_labels, row_indices, row_data = _parse_row(line, header, dtype)
         except _BadRow as bad:
@@ -289,15 +440,12 @@ def _parse_slowly(
         indices.extend(row_indices)
         indptr.append(len(indices))
         data.append(row_data)
-    if line_number - 1 < header.n_samples:
-        found = f"the file ends after {line_number - 1} of the {header.n_samples} rows"
-        _blame(name, line_number + 1, f"{found} of the header")
     parts = (np.array(part, dtype=np.int64) for part in (indices, indptr, labels, label_indptr))
     return _assembled(header, np.concatenate(data), *parts)
 
 
 def _parse_row(
-    line: bytes, header: _Header, dtype: np.dtype
+    line: bytes, header: Header, dtype: np.dtype
 ) -> tuple[list[int], list[int], np.ndarray]:
     """Take a line apart into sorted labels, sorted columns and their values."""
     content = line[:-1] if line.endswith(b"\n") else line
@@ -332,31 +480,32 @@ def _float(text: bytes) -> float:
         return float("nan")
 
 
-def _label(text: bytes, header: _Header) -> int:
+def _label(text: bytes, header: Header) -> int:
     """Read one label."""
     value = _float(text)
     if not value.is_integer():
         raise _BadRow(f"label {_shown(text)} is not an integer")
-    _check_range("label", int(value), header.n_labels)
+    _check_range("label", int(value), 0, header.n_labels, header.origin)
     return int(value)
 
 
-def _column(token: bytes, header: _Header) -> int:
+def _column(token: bytes, header: Header) -> int:
     """Read the feature number of a token ``feature:value``."""
     number, colon, _ = token.partition(b":")
     if not colon:
         raise _BadRow(f"expected 'feature:value', got {_shown(token)}")
     if not _INTEGER.fullmatch(number):
         raise _BadRow(f"feature {_shown(number)} is not an integer")
-    _check_range("feature", int(number), header.n_features)
-    return int(number)
+    first = header.first_feature
+    _check_range("feature", int(number), first, header.n_features, header.origin)
+    return int(number) - first
 
 
-def _check_range(what: str, number: int, count: int) -> None:
+def _check_range(what: str, number: int, first: int, count: int, origin: str) -> None:
     """Raise unless the number is one of those that the header announces."""
-    if not 0 <= number < count:
-        limits = f"range 0 to {count - 1}" if count else "empty range"
-        raise _BadRow(f"{what} {number} is outside the {limits} of the header")
+    if not first <= number < first + count:
+        limits = f"range {first} to {first + count - 1}" if count else "empty range"
+        raise _BadRow(f"{what} {number} is outside the {limits} of {origin}")
 
 
 def _values(tokens: list[bytes], dtype: np.dtype) -> np.ndarray:
@@ -389,7 +538,7 @@ def _checked_csr(matrix: Any, name: str) -> sp.csr_matrix:
     return csr
 
 
-def _checked_features(X: Any) -> sp.csr_matrix:
+def checked_features(X: Any) -> sp.csr_matrix:
     """Return `X` as finite canonical CSR of float32 or float64."""
     csr = _checked_csr(X, "X")
     is_single = csr.dtype.kind == "f" and csr.dtype.itemsize <= 4
@@ -398,7 +547,7 @@ def _checked_features(X: Any) -> sp.csr_matrix:
     return csr
 
 
-def _checked_indicator(Y: Any) -> sp.csr_matrix:
+def checked_indicator(Y: Any) -> sp.csr_matrix:
     """Return `Y` as canonical CSR of ones."""
     csr = _checked_csr(Y, "Y")
     _refuse_entries(csr, (csr.data != 0) & (csr.data != 1), "Y", "an indicator has only 0 and 1")

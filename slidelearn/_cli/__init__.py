@@ -1,0 +1,71 @@
+"""The command line: `slidelearn train|predict|evaluate|convert`.
+
+`_parser` knows the options, `_options` those of the model; `_train`, `_predict` and `_convert` do
+the work on what `_data` and `_models` read and write; every expected error is a `UserError`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+from ._errors import UserError, one_line
+from ._parser import make_parser
+
+__all__ = ["main"]
+
+UNEXPECTED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141  # 128 + the signal's number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, default=None
+        The arguments, by default those of the program.
+
+    Returns
+    -------
+    code : int
+        What the program should exit with.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            args = make_parser().parse_args(argv)
+            args.command(args)
+            sys.stdout.flush()
+            return 0
+        except BrokenPipeError:  # whoever read our output has seen enough
+            _close_stdout()
+            return BROKEN_PIPE
+        except (Exception, KeyboardInterrupt) as error:
+            code, message = _explained(error)
+            if "--debug" in argv:
+                traceback.print_exc()
+    print(f"slidelearn: error: {message}", file=sys.stderr)
+    return code
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """Return exit code and message for an error."""
+    if isinstance(error, UserError):
+        return USAGE, one_line(error)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    return UNEXPECTED, (f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Print a warning in one line, without the place in the code."""
+    print(f"slidelearn: warning: {one_line(message)}", file=sys.stderr)
+
+
+def _close_stdout() -> None:
+    """Keep the interpreter, when it exits, from failing to flush as well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,43 @@
+"""Model files."""
+
+from __future__ import annotations
+
+import os
+
+import joblib
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from .._classifier import SlideClassifier
+from ..datasets._files import replacing
+from ._errors import UserError, about, one_line
+
+
+def save_model(model: SlideClassifier, path: str) -> int:
+    """Write a model by joblib, whole or not at all; return its size in bytes."""
+    model.set_params(n_jobs=None, verbose=0)
+    with replacing(path) as stream:
+        joblib.dump(model, stream)
+    return os.path.getsize(path)
+
+
+def load_model(path: str, n_threads: int) -> SlideClassifier:
+    """Read a model that joblib wrote, here or from Python."""
+    with about(path):
+        open(path, "rb").close()
+    try:
+        model = joblib.load(path)
+    except Exception as error:  # unpickling can raise anything
+        raise UserError(f"{path}: not a model, or a damaged one: {one_line(error)}") from error
+    if not isinstance(model, SlideClassifier):
+        raise UserError(f"{path}: holds a {type(model).__name__}, not a SlideClassifier")
+    try:
+        check_is_fitted(model)
+    except NotFittedError as error:
+        raise UserError(f"{path}: the model isn't fitted") from error
+    return model.set_params(n_jobs=n_threads)
+
+
+def is_multilabel(model: SlideClassifier) -> bool:
+    """Tell whether the model was fitted to an indicator: its classes are column numbers."""
+    return model._target_kind != "labels"

@@ -1,0 +1,181 @@
+"""`slidelearn predict` and `slidelearn evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import expit
+from tqdm.auto import tqdm
+
+from .. import metrics
+from .._classifier import SlideClassifier
+from ..datasets._files import compressed_for, replacing
+from ._data import (
+    Data,
+    NpzData,
+    SvmlightData,
+    XmcData,
+    check_writable,
+    format_of,
+    load_indicator,
+    unlimited,
+)
+from ._errors import UserError, about
+from ._models import is_multilabel, load_model
+
+ROWS = 8192  # predicted at a time
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Write the best labels of each row."""
+    if args.out is not None:
+        check_writable(args.out)
+    model = load_model(args.model, args.threads)
+    if args.proba and not is_multilabel(model):
+        raise UserError("--proba is for models of an indicator; this one was fitted to labels")
+    names = (model.classes_.astype(str) if args.label_names is None
+             else _label_names(args.label_names, model))
+    data = _data_for(model, args, labels_matter=False)
+    with _output(args.out) as write:
+        for _, labels, scores in _predictions(model, data, _n_best(args.k, model), args,
+                                              show=args.out is not None):
+            write(_lines(names, model, labels, expit(scores) if args.proba else scores))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Print how good the ranking of labels is."""
+    model = load_model(args.model, args.threads)
+    if not is_multilabel(model):
+        raise UserError(f"{args.model}: was fitted to labels, not to an indicator of label sets")
+    data = _data_for(model, args, labels_matter=True)
+    ks = args.k or [k for k in (1, 3, 5) if k <= len(model.classes_)]
+    truth, best = [], []
+    for Y, labels, _ in _predictions(model, data, _n_best(max(ks), model), args, show=True):
+        truth.append(Y)
+        best.append(labels)
+    if not truth:
+        raise UserError(f"{args.data}: there are no rows")
+    Y, topk = sp.vstack(truth, format="csr"), np.concatenate(best)
+    found = {"samples": len(topk), **_scores(Y, topk, ks, _propensities(args, model))}
+    if args.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:8}{value:8}" if name == "samples" else f"{name:8}{100 * value:8.2f}")
+
+
+def _scores(Y: sp.csr_matrix, topk: np.ndarray, ks: list[int],
+            propensities: np.ndarray | None) -> dict[str, float]:
+    """Return all metrics by name."""
+    found = {f"P@{k}": metrics.precision_at_k(Y, topk, k) for k in ks}
+    found |= {f"nDCG@{k}": metrics.ndcg_at_k(Y, topk, k) for k in ks}
+    if propensities is not None:
+        found |= {f"PSP@{k}": metrics.propensity_scored_precision_at_k(Y, topk, propensities, k)
+                  for k in ks}
+    return found
+
+
+def _propensities(args: argparse.Namespace, model: SlideClassifier) -> np.ndarray | None:
+    """Estimate propensities from the labels of the training data, if they are given."""
+    path = args.train_labels
+    if path is None:
+        return None
+    kind = format_of(path)
+    n_labels = len(model.classes_)
+    if kind == "npz":
+        Y = load_indicator(path)
+    else:
+        header = replace(unlimited(int(args.one_based)), n_labels=n_labels, origin="the model")
+        data = XmcData(path) if kind == "xmc" else SvmlightData(path, header)
+        Y = sp.vstack([sp.csr_matrix((0, data.header.n_labels), dtype=np.float32),
+                       *(part for _, part in data.chunks(ROWS))], format="csr")
+    if Y.shape[1] != n_labels:
+        raise UserError(f"{path}: {Y.shape[1]} labels, but the model has {n_labels}")
+    with about(path):
+        return metrics.label_propensities(Y, A=args.propensity_a, B=args.propensity_b)
+
+
+def _predictions(model: SlideClassifier, data: Data, k: int, args: argparse.Namespace,
+                 show: bool) -> Iterator[tuple[sp.csr_matrix, np.ndarray, np.ndarray]]:
+    """Yield true labels, predicted labels and their scores, some rows at a time."""
+    with tqdm(total=data.header.n_samples or None, unit="sample", unit_scale=True, leave=False,
+              disable=None if show and not args.quiet else True) as bar:
+        for X, Y in data.chunks(ROWS):
+            with about(data.path):
+                labels, scores = model.predict_topk(X, k=k, method=args.method)
+            yield Y, labels, scores
+            bar.update(X.shape[0])
+
+
+def _data_for(model: SlideClassifier, args: argparse.Namespace, labels_matter: bool) -> Data:
+    """Open data that must have the features, and if they matter the labels, of the model."""
+    n_features, n_labels = model.n_features_in_, len(model.classes_)
+    kind = format_of(args.data, args.format)
+    if kind == "npz":
+        if labels_matter and args.labels is None:
+            raise UserError(f"{args.data}: npz files hold features only; say --labels")
+        data: Data = NpzData(args.data, args.labels if labels_matter else None)
+    elif labels_matter and args.labels is not None:
+        raise UserError(f"{args.data} has labels of its own; --labels is for npz files")
+    elif kind == "xmc":
+        data = XmcData(args.data)
+    else:
+        limits = replace(unlimited(int(args.one_based)), n_features=n_features, origin="the model")
+        data = SvmlightData(args.data, replace(limits, n_labels=n_labels) if labels_matter
+                            else limits)
+    shape = data.header
+    if shape.n_features != n_features:
+        raise UserError(f"{args.data}: {shape.n_features} features, but the model has "
+                        f"{n_features}")
+    if labels_matter and shape.n_labels != n_labels:
+        raise UserError(f"{args.labels or args.data}: {shape.n_labels} labels, but the model has "
+                        f"{n_labels}")
+    return data
+
+
+def _n_best(k: int | None, model: SlideClassifier) -> int:
+    """Return how many labels to predict: at most all, five if nothing is asked for."""
+    n_classes = len(model.classes_)
+    if k is not None and k > n_classes:
+        raise UserError(f"-k is {k}, but the model has {n_classes} labels")
+    return min(5, n_classes) if k is None else k
+
+
+def _label_names(path: str, model: SlideClassifier) -> np.ndarray:
+    """Read a name for each label."""
+    if not is_multilabel(model):
+        raise UserError("--label-names is for models of an indicator; this one has names")
+    with about(path), open(path, encoding="utf-8") as stream:
+        names = stream.read().removesuffix("\n").split("\n")
+    if len(names) != len(model.classes_):
+        raise UserError(f"{path}: {len(names)} names, but the model has {len(model.classes_)} "
+                        "labels")
+    for number, name in enumerate(names, start=1):
+        if "\t" in name:
+            raise UserError(f"{path}:{number}: a tab in a name; tabs separate predictions")
+    return np.array(names, dtype=object)
+
+
+def _lines(names: np.ndarray, model: SlideClassifier, labels: np.ndarray,
+           scores: np.ndarray) -> Iterator[str]:
+    """Yield predictions as `label:score`, a row a line, separated by tabs."""
+    texts = names[np.searchsorted(model.classes_, labels)].tolist()
+    for row in zip(texts, scores.tolist(), strict=True):
+        yield "\t".join(f"{text}:{score:.6g}" for text, score in zip(*row, strict=True)) + "\n"
+
+
+@contextmanager
+def _output(path: str | None) -> Iterator[Callable[[Iterable[str]], object]]:
+    """Open where predictions go: a file that appears when it is complete, or standard output."""
+    if path is None:
+        yield sys.stdout.writelines  # by lines: unbuffered output may cut longer texts
+        return
+    with replacing(path) as raw, compressed_for(path, raw) as stream:
+        yield lambda lines: stream.writelines(line.encode() for line in lines)

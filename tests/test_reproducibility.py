@@ -130,8 +130,8 @@ def test_few_samples_and_many_threads(fitted, data, n_rows, k):
 def test_exact_topk_is_a_stable_sort_of_all_scores(data, k):
     X, Y = data
     model = SlideClassifier(**PARAMETERS).fit(X, Y)
-    model.coefs_[-1][:] = np.round(4 * model.coefs_[-1])  # ties
-    model.coefs_[-1][:, 50:100] = model.coefs_[-1][:, :50]
+    model._coefs[-1][:] = np.round(4 * model._coefs[-1])  # ties
+    model._coefs[-1][:, 50:100] = model._coefs[-1][:, :50]
     model.intercepts_[-1][:] = np.round(model.intercepts_[-1])
     model.intercepts_[-1][50:100] = model.intercepts_[-1][:50]
     scores = model.decision_function(X)

@@ -203,7 +203,7 @@ def test_ranker_helps_where_labels_hang_on_rare_features():
     n, n_classes = 2000, 400
     label = rng.integers(0, n_classes, n)
     Y = sp.csr_array((np.ones(n), (np.arange(n), label)), shape=(n, n_classes))
-    X = sp.hstack([Y, 0.5 * sp.random_array((n, 100), density=0.05, rng=rng)], format="csr")
+    X = sp.hstack([Y, 0.5 * sp.random(n, 100, 0.05, random_state=0)], format="csr")
     found = {}
     for ranker in ("linear", None):
         model = SlideClassifier([16], max_iter=20, random_state=0, ranker=ranker)

@@ -152,7 +152,7 @@ def draw_panel(panel, rows):
         panel.errorbar(row["fit s"], row["P@1"], yerr=spread, fmt=marker, color=COLOURS[family],
                        markersize=11 if ours else 7.5, markeredgecolor="white",
                        markeredgewidth=0.8, elinewidth=1.2, zorder=3 if ours else 2)
-    logarithmic_seconds(panel)
+    logarithmic_x(panel)
     panel.margins(x=0.25, y=0.12)
     place_names(panel, points)
     panel.set_xlabel("fit time, seconds (log)")
@@ -161,13 +161,13 @@ def draw_panel(panel, rows):
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def logarithmic_seconds(panel):
-    """An x axis of seconds in which 0.5, 1, 2, 5, ... are written as such."""
+def logarithmic_x(panel):
+    """A logarithmic x axis on which 0.5, 1, 2, 5, ... are written as such."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     panel.xaxis.set_minor_formatter(NullFormatter())
 
 

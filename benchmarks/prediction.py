@@ -33,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 from common import SHAPES, describe_machine, load_data
+from compare import logarithmic_x
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from slidelearn import SlideClassifier, _prediction, _pruning
@@ -165,7 +166,7 @@ def gaussian(name, options):
 
 
 def plot(results, target):
-    """Recall and P@1 against throughput."""
+    """Recall and P@1 against throughput; hashing: hash_length x n_tables, n_candidates."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -173,7 +174,7 @@ def plot(results, target):
 
     results = {name: result for name, result in results.items() if "estimator" in result}
     figure, axes = plt.subplots(2, len(results), squeeze=False, sharex="col",
-                                figsize=(4 * len(results), 6), layout="constrained")
+                                figsize=(5 * len(results), 6.5), layout="constrained")
     for (name, result), column in zip(results.items(), axes.T, strict=True):
         column[0].set_title(name)
         for axis, what in zip(column, ("recall", "P@1"), strict=True):
@@ -183,9 +184,11 @@ def plot(results, target):
                           ms=5 if style == "o" else 10)
                 axis.annotate(row["name"].removeprefix("lsh "), (row["rate"], row[what]),
                               fontsize=6, xytext=(3, 3), textcoords="offset points")
-            axis.set(xscale="log", ylabel=f"{what} (%)")
-        column[1].set_xlabel("samples a second")
-    figure.savefig(target, dpi=150)
+            logarithmic_x(axis)
+            axis.margins(x=0.12)
+            axis.set_ylabel(f"{what} (%)")
+        column[1].set_xlabel("samples a second (log)")
+    figure.savefig(target, dpi=110)
 
 
 def main():

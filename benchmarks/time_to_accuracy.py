@@ -18,7 +18,7 @@ import json
 import tempfile
 
 from common import SHAPES, describe_machine, hold_out, load_data
-from compare import COLOURS, label_of, logarithmic_seconds, place_names, write
+from compare import COLOURS, label_of, logarithmic_x, place_names, write
 from peers import PEERS
 from peers.launch import Launcher, add_arguments, export
 
@@ -78,7 +78,7 @@ def draw(where, curves, path):
         axes.plot(seconds, values, "-" if ours else next(styles), marker="o",
                   markersize=6 if ours else 4, linewidth=2.4 if ours else 1.4,
                   color=COLOURS[PEERS[peer].adapter], zorder=3 if ours else 2)
-    logarithmic_seconds(axes)
+    logarithmic_x(axes)
     axes.margins(x=0.2)
     place_names(axes, [(curve[-1]["wall"], curve[-1]["P@1"], peer)
                        for peer, curve in curves.items()],

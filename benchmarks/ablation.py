@@ -31,6 +31,7 @@ from common import SHAPES, Stopwatch, describe_machine, hold_out, load_data, qua
 from compare import label_of, write
 
 from slidelearn import SlideClassifier
+from slidelearn._classifier import auto_batch_size
 
 PILOT_BATCHES = 100
 
@@ -94,16 +95,11 @@ def pilot(parameters, X, Y, seed, clock):
         watch.__enter__()
 
     # The batch size that the whole data would get, and no samples held out.
-    model = SlideClassifier(**{"batch_size": batch_size(X.shape[0]), "calibrate": False,
+    model = SlideClassifier(**{"batch_size": auto_batch_size(X.shape[0]), "calibrate": False,
                                **parameters, "max_iter": 2})
     with watch:
         model.fit(X[rows], Y[rows], monitor=epoch_end)
     return (ends[1] - ends[0]) / n, max(0.0, 2 * ends[0] - ends[1])
-
-
-def batch_size(n_samples):
-    """SlideClassifier's "auto"."""
-    return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
 def plan(per_sample, start, n_samples, options):
@@ -122,7 +118,7 @@ def measure(changes, data, seed, options):
     if share < 1:
         n = max(2, round(share * X.shape[0]))
         rows = np.sort(np.random.default_rng(seed).permutation(X.shape[0])[:n])
-        parameters = {"batch_size": batch_size(X.shape[0]), **parameters}
+        parameters = {"batch_size": auto_batch_size(X.shape[0]), **parameters}
         X_train, Y_train = X[rows], Y[rows]
     else:
         X_train, Y_train = X, Y

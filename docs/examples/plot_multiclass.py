@@ -74,10 +74,12 @@ results = pd.DataFrame(rows, columns=["model", "accuracy", "fit (s)", "predict (
 results.sort_values("accuracy", ascending=False).round(3)
 
 # %%
+# The network with linear rankers is the most accurate; naive Bayes is the fastest and comes close.
 # Time is that of fit and prediction together, as nearest neighbours do all their work in the
 # latter. Up and to the left is better.
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator
 
 fig, ax = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
 for row, color in zip(results.itertuples(index=False), ["C0"] * 2 + ["0.4"] * 3, strict=True):
@@ -86,6 +88,9 @@ for row, color in zip(results.itertuples(index=False), ["C0"] * 2 + ["0.4"] * 3,
     ax.annotate(name, (fit + predict, accuracy), xytext=(0, 8), textcoords="offset points",
                 ha="center", color=color)
 ax.set(xscale="log", xlabel="seconds of fit and prediction (2 threads)", ylabel="accuracy")
+ax.xaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+ax.xaxis.set_major_formatter("{x:g}")
+ax.minorticks_off()
 ax.yaxis.set_major_formatter("{x:.0%}")
 ax.margins(x=0.25, y=0.15)
 ax.spines[["top", "right"]].set_visible(False)

@@ -100,8 +100,9 @@ for label, probability in zip(*(part[0] for part in predict([mine])), strict=Tru
 # %%
 # Now for four functions of the test part, drawn at random among those with a docstring of some
 # length. A full bar is a function that is really called. Probabilities are calibrated on samples
-# that ``fit`` holds out: of all predictions made with 30 %, about 30 % should be right.
-# :class:`~slidelearn.inspection.MultilabelCalibrationDisplay` shows whether they are.
+# that ``fit`` holds out. These are from the same files as the others, so on new files, as here,
+# the model is somewhat too sure;
+# :class:`~slidelearn.inspection.MultilabelCalibrationDisplay` shows by how much.
 
 import textwrap
 

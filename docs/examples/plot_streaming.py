@@ -21,8 +21,7 @@ import tempfile
 
 from slidelearn.datasets import dump_xmc_file, iter_xmc_file, make_extreme_classification
 
-n_samples = 48_000
-X, Y = make_extreme_classification(n_samples, 10_000, 8_000, noise=0.4, label_exponent=0.9,
+X, Y = make_extreme_classification(24_000, 10_000, 8_000, noise=0.4, label_exponent=0.9,
                                    random_state=0)
 folder = tempfile.TemporaryDirectory()
 path = os.path.join(folder.name, "train.txt")
@@ -47,7 +46,7 @@ def new_model():
 
 
 model, seen, precision = new_model(), [], []
-for X, Y in iter_xmc_file(path, chunk_size=2000):
+for X, Y in iter_xmc_file(path, chunk_size=1000):
     if seen:
         precision.append(precision_at_k(Y, model.predict_topk(X, k=1)[0], k=1))
     seen.append((seen[-1] if seen else 0) + X.shape[0])
@@ -57,8 +56,8 @@ for X, Y in iter_xmc_file(path, chunk_size=2000):
 # Memory
 # ------
 #
-# Peak memory, measured by :mod:`tracemalloc`, which counts numpy's arrays, too: one pass in parts
-# of different size, and one epoch on the loaded file. Both include the model and the optimizer's
+# Peak memory, measured by ``tracemalloc``, which counts numpy's arrays, too: one pass in parts of
+# different size, and one epoch on the loaded file. Both include the model and the optimizer's
 # memory.
 
 import tracemalloc
@@ -85,7 +84,7 @@ def load():
     new_model().set_params(max_iter=1).fit(*load_xmc_file(path))
 
 
-memory = {f"parts of {n:,}": peak(stream, n) for n in (1000, 4000, 16_000)}
+memory = {f"parts of {n:,}": peak(stream, n) for n in (500, 2000)}
 memory["whole file"] = peak(load)
 folder.cleanup()
 
@@ -94,9 +93,9 @@ import matplotlib.pyplot as plt
 fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained",
                                   width_ratios=[1.3, 1])
 left.plot(seen[:-1], precision, marker="o", markersize=4)
-left.set(xlabel="samples seen", ylabel="precision at 1 of the next 2,000", ylim=(0, None))
+left.set(xlabel="samples seen", ylabel="precision at 1 of the next 1,000", ylim=(0, None))
 left.xaxis.set_major_formatter("{x:,.0f}")
-bars = right.barh(list(memory), list(memory.values()), color=["C0", "C0", "C0", "0.6"])
+bars = right.barh(list(memory), list(memory.values()), color=["C0", "C0", "0.6"])
 right.bar_label(bars, fmt="{:.0f} MB", padding=4)
 right.invert_yaxis()
 right.set(xticks=[], title="peak memory")

@@ -28,7 +28,7 @@ model = SlideClassifier((128,), early_stopping=True, ranker=None, random_state=0
 model.fit(X, Y)
 
 fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-TrainingCurveDisplay.from_estimator(model, name="default", ax=ax)
+_ = TrainingCurveDisplay.from_estimator(model, name="default", ax=ax)
 
 # %%
 # ``history_`` is a dict of columns, which pandas takes as it is. "active_size" is the mean number

@@ -19,7 +19,7 @@ from slidelearn.datasets import load_python_calls
 
 data = load_python_calls()
 vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2)
-slide = SlideClassifier(random_state=0, n_jobs=-1)
+slide = SlideClassifier((128,), random_state=0, n_jobs=-1)
 model = make_pipeline(vectorizer, slide).fit(data.text_train, data.Y_train)
 names = data.label_names
 
@@ -48,7 +48,7 @@ for ax, label, score, change in zip(axes, names[best], scores[0], influence.T, s
     ax.spines[["top", "right", "left"]].set_visible(False)
 axes[0].set_yticks(range(len(words)), words)
 axes[0].invert_yaxis()
-axes[1].set_xlabel("what the word adds to the log-odds of the label")
+_ = axes[1].set_xlabel("what the word adds to the log-odds of the label")
 
 # %%
 # Nearest labels
@@ -84,3 +84,5 @@ for (x, y), c in zip(ranks, frequent, strict=True):
 ax.set(xticks=[], yticks=[])
 ax.spines[:].set_visible(False)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

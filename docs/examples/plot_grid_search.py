@@ -29,7 +29,7 @@ from slidelearn.datasets import load_python_calls
 from slidelearn.metrics import make_topk_scorer, ndcg_at_k, precision_at_k
 
 data = load_python_calls()
-rows = np.random.default_rng(0).choice(len(data.text_train), 6000, replace=False)
+rows = np.random.default_rng(0).choice(len(data.text_train), 4000, replace=False)
 texts, Y = [data.text_train[i] for i in rows], data.Y_train[rows]
 
 search = GridSearchCV(

@@ -126,3 +126,5 @@ fig.supxlabel("probability that the function calls it (full: it does)", fontsize
 axes[0, 0].xaxis.set_major_formatter("{x:.0%}")
 axes[0, 0].set_xlim(0, 1.05)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -93,3 +93,5 @@ for name, top in predicted.items():
 ax.set(ylabel="recall among the five best", ylim=(0, None))
 ax.spines[["top", "right"]].set_visible(False)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -79,3 +79,5 @@ for ax in (left, middle, right):
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.02)
 plt.show()
+
+# sphinx_gallery_thumbnail_number = 2

@@ -14,6 +14,7 @@ The data flow, file by file::
     arrays -> _kernels                 the compiled loops under all of these
 
 Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);
+`_progress` (bars); `_wrapped`: the model inside of a Pipeline or a search;
 `_bfloat16`: how an output layer can be stored; `_cli`: the command line.
 """
 

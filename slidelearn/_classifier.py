@@ -210,8 +210,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Threads; None is 1 unless in a `joblib.parallel_config` context, -1 is all processors.
 
     verbose : int, default=0
-        1 prints a line an epoch and, in a terminal or notebook, shows a progress bar; 2 leaves the
-        bar standing.
+        1 prints a line an epoch and, in a terminal or notebook (with ipywidgets), shows a progress
+        bar; 2 leaves the bar standing.
 
     Attributes
     ----------

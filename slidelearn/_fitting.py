@@ -7,11 +7,11 @@ from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from tqdm.auto import tqdm
 
 from . import _calibration, _prediction
 from ._history import History
 from ._network import Layer, Network
+from ._progress import tqdm
 from ._ranker import Ranker
 from ._training import Trainer
 from ._validation import CSR

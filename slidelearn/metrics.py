@@ -13,6 +13,8 @@ import scipy.sparse as sp
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from ._wrapped import predict_topk
+
 __all__ = [
     "TopKScorer",
     "label_propensities",
@@ -393,7 +395,8 @@ class TopKScorer:
         Parameters
         ----------
         estimator : estimator
-            Fitted; ``estimator.predict_topk(X, k=k)[0]`` gives the labels, best first.
+            Fitted; ``estimator.predict_topk(X, k=k)[0]`` gives the labels, best first. It may be
+            the end of a Pipeline or the best of a search, which have no such method.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
         y : {sparse matrix, ndarray} of shape (n_samples, n_classes) or \
@@ -406,11 +409,16 @@ class TopKScorer:
         -------
         score : float
             Greater is better.
+
+        Raises
+        ------
+        TypeError
+            There is no `predict_topk`.
         """
         kwargs = dict(self._kwargs)
         if sample_weight is not None:
             kwargs["sample_weight"] = sample_weight
-        y_topk = estimator.predict_topk(X, k=self._k)[0]
+        y_topk = predict_topk(estimator, X, self._k)
         return self._metric(y, y_topk, k=self._k, **kwargs)
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import small
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.pipeline import make_pipeline
@@ -22,7 +23,7 @@ from slidelearn.inspection import (
     TrainingCurveDisplay,
     _calibration,
 )
-from slidelearn.metrics import precision_at_k, recall_at_k
+from slidelearn.metrics import make_topk_scorer, precision_at_k, recall_at_k
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -85,6 +86,18 @@ def test_pipelines(data):
     inside = pipeline[-1]
     scaled = (pipeline[0].transform(X), Y, pipeline[0].transform(data[2]), data[3])
     for found, expected in zip(displays(pipeline, data), displays(inside, scaled), strict=True):
+        np.testing.assert_array_equal(found.line_.get_xydata(), expected.line_.get_xydata())
+        assert found.line_.get_label() == expected.line_.get_label()
+
+
+def test_searches(data):
+    X, Y = data[:2]
+    pipeline = make_pipeline(MaxAbsScaler(), small())
+    search = GridSearchCV(pipeline, {"slideclassifier__max_iter": [1]}, cv=2,
+                          scoring=make_topk_scorer(precision_at_k, k=1),
+                          error_score="raise").fit(X, Y)
+    best = search.best_estimator_
+    for found, expected in zip(displays(search, data), displays(best, data), strict=True):
         np.testing.assert_array_equal(found.line_.get_xydata(), expected.line_.get_xydata())
         assert found.line_.get_label() == expected.line_.get_label()
 

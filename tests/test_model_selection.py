@@ -8,6 +8,7 @@ from conftest import assert_same_model, small
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -86,6 +87,25 @@ def test_random_search_over_a_pipeline(texts):
         n_iter=3, cv=2, n_jobs=2, random_state=0, error_score="raise",
     ).fit(documents, Y)
     assert search.best_score_ > 0.3
+
+
+def test_topk_scorer_finds_the_model_inside(texts):
+    documents, labels = texts
+    Y = MultiLabelBinarizer(sparse_output=True).fit_transform(labels)
+    scorer = make_topk_scorer(precision_at_k, k=1)
+    grid = {"slideclassifier__learning_rate_init": [1e-6, 0.03]}
+    pipeline = make_pipeline(TfidfVectorizer(), learner(ranker=None))
+    search = GridSearchCV(pipeline, grid, cv=2, scoring=scorer,
+                          error_score="raise").fit(documents, Y)
+    assert search.best_params_["slideclassifier__learning_rate_init"] == 0.03
+    vectorizer, model = search.best_estimator_
+    expected = precision_at_2(model, vectorizer.transform(documents), Y)
+    scorer = make_topk_scorer(precision_at_k, k=2)
+    nested = make_pipeline("passthrough", search)
+    assert scorer(search, documents, Y) == scorer(nested, documents, Y) == expected > 0
+    other = make_pipeline(TfidfVectorizer(), DummyClassifier()).fit(documents, Y.toarray())
+    with pytest.raises(TypeError, match=r"DummyClassifier has no predict_topk\."):
+        scorer(other, documents, Y)
 
 
 def test_halving_search(multiclass):

@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
-from tqdm.auto import tqdm
 
 from .. import metrics
 from .._classifier import SlideClassifier
+from .._progress import tqdm
 from ..datasets._files import compressed_for, replacing
 from ._data import (
     Data,

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from warnings import catch_warnings, filterwarnings
 
-from tqdm.auto import tqdm
-
 from .._classifier import SlideClassifier, auto_batch_size
+from .._progress import tqdm
 from ._data import Data, NpzData, SvmlightData, XmcData, check_writable, format_of
 from ._errors import UserError, about
 from ._models import save_model

@@ -29,8 +29,8 @@ from sklearn.datasets import get_data_home
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import Bunch
-from tqdm import tqdm
 
+from .._progress import tqdm
 from ._files import replacing
 
 __all__ = ["load_python_calls"]
@@ -127,7 +127,7 @@ def load_python_calls(
         Whose sources to use. Order and repetition do not matter.
     verbose : bool, default=True
         Whether to show the progress of building. Even then nothing is shown when the standard
-        error stream is not a terminal.
+        error stream is neither a terminal nor a notebook's with ipywidgets.
 
     Returns
     -------

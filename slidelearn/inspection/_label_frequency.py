@@ -104,7 +104,7 @@ class LabelFrequencyDisplay:
 
         Parameters
         ----------
-        estimator : fitted estimator with `predict_topk`, or a Pipeline that ends in one
+        estimator : fitted estimator with `predict_topk`, or a Pipeline or search that ends in one
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : {array-like, sparse} of shape (n_samples, n_classes)
             True labels.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _wrapped
+
 
 def new_axes(ax: Any, owner: str) -> Any:
     """`ax`, or the axes of a new figure if it is None.
@@ -24,18 +26,13 @@ def new_axes(ax: Any, owner: str) -> Any:
 
 
 def estimator_name(estimator: Any, name: str | None) -> str:
-    """`name`, or that of the class, of the last step if it is a Pipeline."""
-    if name is not None:
-        return name
-    steps = getattr(estimator, "steps", None)
-    return type(steps[-1][1] if steps else estimator).__name__
+    """`name`, or that of the class of the model, which may be inside of a Pipeline or search."""
+    return type(_wrapped.model_inside(estimator)).__name__ if name is None else name
 
 
 def predict_topk(estimator: Any, X: Any, k: int) -> Any:
-    """Labels of ``estimator.predict_topk``, also through a Pipeline, which has no such method."""
-    if not hasattr(estimator, "predict_topk") and hasattr(estimator, "steps"):
-        X = estimator[:-1].transform(X) if len(estimator) > 1 else X
-        estimator = estimator[-1]
-    if not hasattr(estimator, "predict_topk"):
-        raise TypeError(f"{type(estimator).__name__} has no predict_topk; use from_predictions.")
-    return estimator.predict_topk(X, k=k)[0]
+    """As `_wrapped.predict_topk`, but the error says what else a display can do."""
+    model = _wrapped.model_inside(estimator)
+    if not hasattr(model, "predict_topk"):
+        raise TypeError(f"{type(model).__name__} has no predict_topk; use from_predictions.")
+    return _wrapped.predict_topk(estimator, X, k)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._wrapped import model_inside
 from ._plotting import estimator_name, new_axes
 
 
@@ -107,7 +108,7 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : fitted SlideClassifier, or a Pipeline that ends in one
+        estimator : fitted SlideClassifier, or a Pipeline or search that ends in one
         column : str, default="loss"
             What to plot: a key of `history_`.
         name : str, default=None
@@ -122,7 +123,7 @@ class TrainingCurveDisplay:
         display : TrainingCurveDisplay
         """
         check_is_fitted(estimator)
-        model = estimator[-1] if hasattr(estimator, "steps") else estimator
+        model = model_inside(estimator)
         if not hasattr(model, "history_"):
             raise TypeError(f"{type(model).__name__} has no history_.")
         display = cls(model.history_, column=column, name=estimator_name(model, name))

@@ -18,6 +18,9 @@ cdef extern from "relu.h" nogil:
     void relu_dropout_row(float* x, Py_ssize_t n, uint64_t stream, uint32_t threshold, float scale)
     void relu_backward_row(const float* hidden, float* gradient, Py_ssize_t n, float scale)
 
+cdef extern from "transpose.h" nogil:
+    void transpose(Py_ssize_t n, Py_ssize_t width, const float* rows, float* panel, Py_ssize_t step)
+
 cdef enum:
     TILE = 12  # rows of an output that one thread computes at a time
     AHEAD = 32  # rows that are asked for before they are copied
@@ -124,9 +127,13 @@ def block_logits(
         for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
             first = panel * PANEL
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
-            for s in range(n):
-                for k in range(width):
-                    transposed[k * PANEL + s] = as_float(block[first + s, k])
+            if width > 0:
+                if row_t is float:
+                    transpose(n, width, &block[first, 0], transposed, PANEL)
+                else:
+                    for s in range(n):
+                        for k in range(width):
+                            transposed[k * PANEL + s] = as_float(block[first + s, k])
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
             if width > 0:
@@ -167,6 +174,7 @@ def update_block(
     cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
     cdef float* g = NULL
     cdef float* g_bias = NULL
+    cdef float one = 1
     cdef const leaf_t* leaf = active_leaf()
     cdef const optimizer_t* values = &optimizer.values
     if width == 0 or n_samples == 0:
@@ -180,9 +188,7 @@ def update_block(
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)
-            for i in range(n_samples):
-                for s in range(rows):
-                    g_bias[s] += delta[i, first + s]
+            leaf.gemm(1, rows, n_samples, &one, 0, 0, &delta[0, first], sample_step, g_bias, rows)
             for s in range(rows):
                 if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
                     row = ids[first + TILE + s]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -129,7 +130,8 @@ class Trainer:
         for start in range(0, len(rows), LOOKAHEAD * size):
             ahead = rows[start:start + LOOKAHEAD * size]
             self.clock.start()
-            groups = _group(self.X.indptr, self.X.indices, ahead, size, self._scratch.feature_slots)
+            groups = group_batches(self.X.indptr, self.X.indices, ahead, size,
+                                   self._scratch.feature_slots)
             self.clock.lap("input_step")
             for i, features in enumerate(groups):
                 batch = ahead[i * size:(i + 1) * size]
@@ -257,7 +259,7 @@ class Trainer:
         if len(active.own) == 0:
             return
         samples = np.arange(len(hidden), dtype=np.int64)
-        groups, = _group(active.own_indptr, active.own, samples, len(samples),
+        groups, = group_batches(active.own_indptr, active.own, samples, len(samples),
                          self.sampler.own_slot)
         columns, starts, _, positions = groups
         _rows.update_rows(*groups, own, hidden, optimizer, output.weights, output.weights_m,
@@ -287,7 +289,7 @@ class Trainer:
         layer, X, scratch = self.network.input, self.X, self._scratch
         _dense.relu_dropout_backward(hidden, self.recipe.dropout, gradient, self.n_threads)
         if features is None:
-            features, = _group(X.indptr, X.indices, rows, len(rows), scratch.feature_slots)
+            features, = group_batches(X.indptr, X.indices, rows, len(rows), scratch.feature_slots)
         _rows.update_rows(*features, X.data, gradient, optimizer, layer.weights, layer.weights_m,
                           layer.weights_v, scratch.gradient, self.n_threads)
         _step_bias(optimizer, layer, gradient)
@@ -297,20 +299,20 @@ def _step_bias(optimizer, layer: Layer, gradient) -> None:
     _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
 
 
-def _group(indptr, indices, rows, batch_size, slots) -> list[Groups]:
-    """The groups of `group_by_column` for each batch, cut to size."""
-    batches = np.arange(0, len(rows), batch_size)
-    offsets = np.zeros(len(batches) + 1, np.int64)
-    np.cumsum(np.add.reduceat(indptr[rows + 1] - indptr[rows], batches), out=offsets[1:])
-    nnz = int(offsets[-1])
-    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + len(batches), np.int64)
+def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,
+                  slots: np.ndarray) -> list[Groups]:
+    """The groups of `group_by_column` for each batch, cut to size; one thread a row of `slots`."""
+    ends = np.append(np.arange(0, max(1, len(rows)), batch_size), len(rows))
+    offsets = np.append(0, np.cumsum(indptr[rows + 1] - indptr[rows]))[ends]
+    nnz, n_batches = int(offsets[-1]), len(offsets) - 1
+    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + n_batches, np.int64)
     samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
-    sizes = np.empty(len(batches), np.int64)
+    sizes = np.empty(n_batches, np.int64)
     _grouping.group_by_column(indptr, indices, rows, batch_size, offsets, slots, columns, starts,
                               samples, positions, sizes, len(slots))
     return [(columns[first:first + n], starts[first + b:first + b + n + 1],
              samples[first:last], positions[first:last])
-            for b, (first, last, n) in enumerate(zip(offsets, offsets[1:], sizes, strict=False))]
+            for b, ((first, last), n) in enumerate(zip(pairwise(offsets), sizes, strict=True))]
 
 
 class _Scratch:

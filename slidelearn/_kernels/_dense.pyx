@@ -24,6 +24,7 @@ cdef extern from "transpose.h" nogil:
 cdef enum:
     TILE = 12  # rows of an output that one thread computes at a time
     AHEAD = 32  # rows that are asked for before they are copied
+    PART = 128  # columns of an output that one thread computes at a time
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
 PANEL_WIDTH = PANEL
@@ -59,27 +60,29 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
            int n_threads):
     """``out = start + a b``, `start` (possibly empty: zeros) being added to every row.
 
-    `a` may have any strides (a transposed view, a slice). Owner: row of `out`.
+    `a` may have any strides (a transposed view, a slice). Owner: part of a row of `out`.
     """
-    cdef Py_ssize_t tile, first, rows, i
-    cdef Py_ssize_t width = out.shape[1], depth = b.shape[0]
+    cdef Py_ssize_t task, first, rows, left, columns, i
+    cdef Py_ssize_t width = out.shape[1], depth = b.shape[0], n_parts = (width + PART - 1) // PART
     cdef Py_ssize_t a_row = a.strides[0] // <Py_ssize_t>sizeof(float)
     cdef Py_ssize_t a_step = a.strides[1] // <Py_ssize_t>sizeof(float)
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
-    for tile in prange((out.shape[0] + TILE - 1) // TILE, nogil=True, num_threads=n_threads,
-                       schedule="static"):
-        first = tile * TILE
+    for task in prange(n_parts * ((out.shape[0] + TILE - 1) // TILE), nogil=True,
+                       num_threads=n_threads, schedule="static"):
+        first = task // n_parts * TILE
         rows = min(<Py_ssize_t>TILE, out.shape[0] - first)
+        left = task % n_parts * PART
+        columns = min(<Py_ssize_t>PART, width - left)
         for i in range(first, first + rows):
             if start.shape[0] > 0:
-                memcpy(&out[i, 0], &start[0], width * sizeof(float))
+                memcpy(&out[i, left], &start[left], columns * sizeof(float))
             else:
-                memset(&out[i, 0], 0, width * sizeof(float))
+                memset(&out[i, left], 0, columns * sizeof(float))
         if depth > 0:
-            leaf.gemm(rows, width, depth, &a[first, 0], a_row, a_step, &b[0, 0], width,
-                      &out[first, 0], width)
+            leaf.gemm(rows, columns, depth, &a[first, 0], a_row, a_step, &b[0, left], width,
+                      &out[first, left], width)
 
 
 def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
@@ -182,7 +185,7 @@ def update_block(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         g_bias = g + TILE * width
-        for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
+        for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="static"):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
             memset(g, 0, TILE * (width + 1) * sizeof(float))

@@ -79,7 +79,7 @@ class ActiveSetSampler:
     ----------
     slot : ndarray of shape (n_classes,), int32
         Place of a class in the shared part of the current active set, -1 if it has none.
-    own_slot : ndarray of shape (n_classes,), int32
+    own_slot : ndarray of shape (1, n_classes), int32
         Scratch for grouping the own parts by class, all -1.
     n_rebuilds : int
         How often the hash tables were built or brought up to date,
@@ -108,7 +108,7 @@ class ActiveSetSampler:
             self._mean = np.zeros(output.weights.shape[1], np.float32)
             self._changed = np.zeros(n_classes, bool)
         if plan.hashes or not plan.share_random:
-            self.own_slot = np.full(n_classes, -1, np.int32)
+            self.own_slot = np.full((1, n_classes), -1, np.int32)
             self._seen = np.full((n_threads, n_classes), -1, np.int64)
             most = int(np.diff(labels.indptr).max(initial=0))
             width = min(n_classes, most + plan.n_random + (plan.n_candidates if plan.hashes else 0))

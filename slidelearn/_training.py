@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -21,6 +22,7 @@ from ._validation import CSR
 KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING = range(3)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
+LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -123,12 +125,26 @@ class Trainer:
         if self.recipe.shuffle:
             key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ORDER), number)
             rows = np.random.default_rng(key).permutation(rows)
-        for start in range(0, len(rows), self.recipe.batch_size):
-            batch = np.ascontiguousarray(rows[start:start + self.recipe.batch_size])
-            yield len(batch), self.train_batch(batch)
+        size = self.recipe.batch_size
+        rows = np.ascontiguousarray(rows)
+        for start in range(0, len(rows), LOOKAHEAD * size):
+            ahead = rows[start:start + LOOKAHEAD * size]
+            self.clock.start()
+            groups = group_batches(self.X.indptr, self.X.indices, ahead, size,
+                                   self._scratch.feature_slots)
+            self.clock.lap("input_step")
+            for i, features in enumerate(groups):
+                batch = ahead[i * size:(i + 1) * size]
+                yield len(batch), self.train_batch(batch, features)
 
-    def train_batch(self, rows: np.ndarray) -> float:
+    def train_batch(self, rows: np.ndarray, features: Groups | None = None) -> float:
         """One step of the optimizer; returns the loss summed over the batch.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_batch,), int64
+        features : Groups, optional
+            The batch's nonzeros by feature, if they are known already.
 
         Raises
         ------
@@ -160,7 +176,7 @@ class Trainer:
         clock.lap("output_step")
         gradient = self._update_middle(optimizer, activations, gradient)
         clock.lap("backward")
-        self._update_input(optimizer, rows, activations[0], gradient)
+        self._update_input(optimizer, rows, features, activations[0], gradient)
         clock.lap("input_step")
         self.n_active += len(rows) * len(active.shared) + len(active.own)
         self.step += 1
@@ -243,7 +259,8 @@ class Trainer:
         if len(active.own) == 0:
             return
         samples = np.arange(len(hidden), dtype=np.int64)
-        groups = _group(active.own_indptr, active.own, samples, self.sampler.own_slot)
+        groups, = group_batches(active.own_indptr, active.own, samples, len(samples),
+                         self.sampler.own_slot)
         columns, starts, _, positions = groups
         _rows.update_rows(*groups, own, hidden, optimizer, output.weights, output.weights_m,
                           output.weights_v, self._scratch.gradient, self.n_threads)
@@ -268,11 +285,12 @@ class Trainer:
             gradient = passed
         return gradient
 
-    def _update_input(self, optimizer, rows, hidden, gradient) -> None:
+    def _update_input(self, optimizer, rows, features, hidden, gradient) -> None:
         layer, X, scratch = self.network.input, self.X, self._scratch
         _dense.relu_dropout_backward(hidden, self.recipe.dropout, gradient, self.n_threads)
-        groups = _group(X.indptr, X.indices, rows, scratch.feature_slot)
-        _rows.update_rows(*groups, X.data, gradient, optimizer, layer.weights, layer.weights_m,
+        if features is None:
+            features, = group_batches(X.indptr, X.indices, rows, len(rows), scratch.feature_slots)
+        _rows.update_rows(*features, X.data, gradient, optimizer, layer.weights, layer.weights_m,
                           layer.weights_v, scratch.gradient, self.n_threads)
         _step_bias(optimizer, layer, gradient)
 
@@ -281,13 +299,20 @@ def _step_bias(optimizer, layer: Layer, gradient) -> None:
     _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
 
 
-def _group(indptr, indices, rows, slot) -> Groups:
-    """The groups of `group_by_column`, cut to size."""
-    nnz = int((indptr[rows + 1] - indptr[rows]).sum())
-    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + 1, np.int64)
+def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,
+                  slots: np.ndarray) -> list[Groups]:
+    """The groups of `group_by_column` for each batch, cut to size; one thread a row of `slots`."""
+    ends = np.append(np.arange(0, max(1, len(rows)), batch_size), len(rows))
+    offsets = np.append(0, np.cumsum(indptr[rows + 1] - indptr[rows]))[ends]
+    nnz, n_batches = int(offsets[-1]), len(offsets) - 1
+    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + n_batches, np.int64)
     samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
-    n = _grouping.group_by_column(indptr, indices, rows, slot, columns, starts, samples, positions)
-    return columns[:n], starts[:n + 1], samples, positions
+    sizes = np.empty(n_batches, np.int64)
+    _grouping.group_by_column(indptr, indices, rows, batch_size, offsets, slots, columns, starts,
+                              samples, positions, sizes, len(slots))
+    return [(columns[first:first + n], starts[first + b:first + b + n + 1],
+             samples[first:last], positions[first:last])
+            for b, ((first, last), n) in enumerate(zip(pairwise(offsets), sizes, strict=True))]
 
 
 class _Scratch:
@@ -298,7 +323,7 @@ class _Scratch:
         widest = max(layer.weights.shape[1] for layer in network.layers)
         self.panels = np.empty((n_threads, width * _dense.PANEL_WIDTH), np.float32)
         self.gradient = np.empty((n_threads, _dense.TILE_ROWS * (widest + 1)), np.float32)
-        self.feature_slot = np.full(X.shape[1], -1, np.int32)
+        self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
         self._width = width
         self._batch_size = batch_size
         self._block = np.empty((0, width), np.float32)

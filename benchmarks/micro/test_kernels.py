@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from roofline import BATCH, Batch
 
-from slidelearn._kernels import _dense, _grouping, _hashing, _loss, _sampling, _simd, _tables, _topk
+from slidelearn._kernels import _dense, _hashing, _loss, _sampling, _simd, _tables, _topk
+from slidelearn._training import group_batches
 
 THREADS = [1, 2]
 N_CLASSES, N_SHARED, WIDTH = 50_000, 1000, 256
@@ -87,15 +88,12 @@ def test_draw_shared(benchmark, labels):
     benchmark(draw)
 
 
-def test_group_by_column(benchmark):
+def test_group_batches(benchmark):
     rng = np.random.default_rng(0)
     nnz = BATCH * 75
     indptr, indices = np.arange(BATCH + 1) * 75, rng.integers(0, 100_000, nnz, dtype=np.int32)
-    slot = np.full(100_000, -1, np.int32)
-    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + 1, np.int64)
-    samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
-    benchmark(_grouping.group_by_column, indptr, indices, np.arange(BATCH), slot, columns, starts,
-              samples, positions)
+    slots = np.full((1, 100_000), -1, np.int32)
+    benchmark(group_batches, indptr, indices, np.arange(BATCH), BATCH, slots)
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

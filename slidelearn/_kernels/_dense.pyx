@@ -18,9 +18,13 @@ cdef extern from "relu.h" nogil:
     void relu_dropout_row(float* x, Py_ssize_t n, uint64_t stream, uint32_t threshold, float scale)
     void relu_backward_row(const float* hidden, float* gradient, Py_ssize_t n, float scale)
 
+cdef extern from "transpose.h" nogil:
+    void transpose(Py_ssize_t n, Py_ssize_t width, const float* rows, float* panel, Py_ssize_t step)
+
 cdef enum:
     TILE = 12  # rows of an output that one thread computes at a time
     AHEAD = 32  # rows that are asked for before they are copied
+    PART = 128  # columns of an output that one thread computes at a time
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
 PANEL_WIDTH = PANEL
@@ -56,27 +60,29 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
            int n_threads):
     """``out = start + a b``, `start` (possibly empty: zeros) being added to every row.
 
-    `a` may have any strides (a transposed view, a slice). Owner: row of `out`.
+    `a` may have any strides (a transposed view, a slice). Owner: part of a row of `out`.
     """
-    cdef Py_ssize_t tile, first, rows, i
-    cdef Py_ssize_t width = out.shape[1], depth = b.shape[0]
+    cdef Py_ssize_t task, first, rows, left, columns, i
+    cdef Py_ssize_t width = out.shape[1], depth = b.shape[0], n_parts = (width + PART - 1) // PART
     cdef Py_ssize_t a_row = a.strides[0] // <Py_ssize_t>sizeof(float)
     cdef Py_ssize_t a_step = a.strides[1] // <Py_ssize_t>sizeof(float)
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
-    for tile in prange((out.shape[0] + TILE - 1) // TILE, nogil=True, num_threads=n_threads,
-                       schedule="static"):
-        first = tile * TILE
+    for task in prange(n_parts * ((out.shape[0] + TILE - 1) // TILE), nogil=True,
+                       num_threads=n_threads, schedule="static"):
+        first = task // n_parts * TILE
         rows = min(<Py_ssize_t>TILE, out.shape[0] - first)
+        left = task % n_parts * PART
+        columns = min(<Py_ssize_t>PART, width - left)
         for i in range(first, first + rows):
             if start.shape[0] > 0:
-                memcpy(&out[i, 0], &start[0], width * sizeof(float))
+                memcpy(&out[i, left], &start[left], columns * sizeof(float))
             else:
-                memset(&out[i, 0], 0, width * sizeof(float))
+                memset(&out[i, left], 0, columns * sizeof(float))
         if depth > 0:
-            leaf.gemm(rows, width, depth, &a[first, 0], a_row, a_step, &b[0, 0], width,
-                      &out[first, 0], width)
+            leaf.gemm(rows, columns, depth, &a[first, 0], a_row, a_step, &b[0, left], width,
+                      &out[first, left], width)
 
 
 def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
@@ -124,9 +130,13 @@ def block_logits(
         for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
             first = panel * PANEL
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
-            for s in range(n):
-                for k in range(width):
-                    transposed[k * PANEL + s] = as_float(block[first + s, k])
+            if width > 0:
+                if row_t is float:
+                    transpose(n, width, &block[first, 0], transposed, PANEL)
+                else:
+                    for s in range(n):
+                        for k in range(width):
+                            transposed[k * PANEL + s] = as_float(block[first + s, k])
             for i in range(n_samples):
                 memcpy(&logits[i, first], &bias[first], n * sizeof(float))
             if width > 0:
@@ -167,6 +177,7 @@ def update_block(
     cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
     cdef float* g = NULL
     cdef float* g_bias = NULL
+    cdef float one = 1
     cdef const leaf_t* leaf = active_leaf()
     cdef const optimizer_t* values = &optimizer.values
     if width == 0 or n_samples == 0:
@@ -174,15 +185,13 @@ def update_block(
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         g_bias = g + TILE * width
-        for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="dynamic", chunksize=4):
+        for tile in prange((ids.shape[0] + TILE - 1) // TILE, schedule="static"):
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
             leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
                       &vectors[0, 0], width, g, width)
-            for i in range(n_samples):
-                for s in range(rows):
-                    g_bias[s] += delta[i, first + s]
+            leaf.gemm(1, rows, n_samples, &one, 0, 0, &delta[0, first], sample_step, g_bias, rows)
             for s in range(rows):
                 if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
                     row = ids[first + TILE + s]

@@ -5,9 +5,13 @@ def group_by_column(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     rows: NDArray[int64],
-    slot: NDArray[int32],
+    batch_size: int,
+    offsets: NDArray[int64],
+    slots: NDArray[int32],
     columns: NDArray[int32],
     starts: NDArray[int64],
     samples: NDArray[int32],
     positions: NDArray[int64],
-) -> int: ...
+    n_groups: NDArray[int64],
+    n_threads: int,
+) -> None: ...

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidelearn import _bfloat16
-from slidelearn._kernels import _dense, _grouping, _hashing, _rows, _simd, _topk
+from slidelearn._kernels import _dense, _hashing, _rows, _simd, _topk
 from slidelearn._lsh import LSHIndex
+from slidelearn._training import group_batches
 from tests import reference
 from tests.levels import KEYS, SEEDS, SIZES, at_every_level, csr, frozen, numbers
 from tests.reference_lsh import rng_stream
@@ -224,12 +225,8 @@ def test_updates(data, n, n_classes, width, seed, key, solver):
     delta, vectors = data.draw(numbers((n, len(ids)), True)), data.draw(numbers((n, width), True))
     indptr, indices = data.draw(csr(n, n_classes))
     values = data.draw(numbers(len(indices), True))
-    columns, samples = np.empty((2, len(indices)), np.int32)
-    starts, positions = np.empty(len(indices) + 1, np.int64), np.empty(len(indices), np.int64)
-    n_groups = _grouping.group_by_column(indptr, indices, np.arange(n),
-                                         np.full(n_classes, -1, "i4"), columns, starts, samples,
-                                         positions)
-    columns, starts = columns[:n_groups], starts[:n_groups + 1]
+    groups, = group_batches(indptr, indices, np.arange(n), max(1, n),
+                            np.full((1, n_classes), -1, np.int32))
     settings = solver, 0.1, 3, 0.9, 0.999, 1e-8
     own = np.zeros((n_classes, width), np.float32)
     for i in range(n):
@@ -253,13 +250,13 @@ def test_updates(data, n, n_classes, width, seed, key, solver):
         shared, single = ([guarded(a) for a in start] for _ in range(2))
         _dense.update_block(delta, vectors, ids, optimizer, *(a for a, _ in shared),
                             *(a.copy() for a in bias), scratch, n_threads)
-        _rows.update_rows(columns, starts, samples, positions, values, vectors, optimizer,
-                          *(a for a, _ in single), scratch, n_threads)
+        _rows.update_rows(*groups, values, vectors, optimizer, *(a for a, _ in single), scratch,
+                          n_threads)
         for _, unharmed in (*shared, *single):
             unharmed()
         if n and width:
             check([a for a, _ in shared], ids, np.ascontiguousarray(delta.T) @ vectors)
-        check([a for a, _ in single], columns if width else [], own[columns] if width else [])
+        check([a for a, _ in single], *((groups[0], own[groups[0]]) if width else ([], [])))
         return tuple(a for a, _ in (*shared, *single))
 
     at_every_level(run)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidelearn._kernels import _grouping, _rows, _simd
+from slidelearn._kernels import _rows, _simd
+from slidelearn._training import group_batches
 from tests import reference
 from tests.levels import SEEDS, SIZES, at_every_level, csr, frozen, guarded, numbers
 
@@ -80,13 +81,9 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
     vectors = data.draw(numbers((n_rows, width), False))
     n_states = ("sgd", "adagrad", "adam").index(solver)
     start = [rng.random((n_columns, width + 1)).astype(np.float32) for _ in range(3)]
-    nnz = len(indices)
-    columns, samples = np.empty((2, nnz), np.int32)
-    starts, positions = np.empty(nnz + 1, np.int64), np.empty(nnz, np.int64)
-    n = _grouping.group_by_column(indptr, indices, np.arange(n_rows), np.full(n_columns, -1, "i4"),
-                                  columns, starts, samples, positions)
-    groups = [frozen(columns[:n], np.int32), frozen(starts[:n + 1], np.int64),
-              frozen(samples, np.int32), frozen(positions, np.int64)]
+    groups, = group_batches(indptr, indices, np.arange(n_rows), max(1, n_rows),
+                            np.full((1, n_columns), -1, np.int32))
+    groups = [frozen(array, array.dtype) for array in groups]
     settings = solver, 0.1, 3
 
     def run(n_threads):

@@ -784,7 +784,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            k is not an integer in [1, n_classes], or `method` is unknown.
+            k is not an integer in [1, n_classes], `method` is unknown, or a parameter of hashing is
+            out of range.
         """
         network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
@@ -794,6 +795,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads,
                                              self._pruning)
         elif method == "lsh":
+            check_parameters(self)
             index = self._hash_index(network, n_threads)
             n_candidates = min(n_classes, max(self.n_candidates, int(k)))
             best, scores = _prediction.lsh_topk(network, ranker, index, X, rows, int(k),
@@ -1003,13 +1005,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         state = super().__getstate__()
         if "_index" in state:  # hash tables follow from weights and seed, codes from weights
             state = {**state, "_index": None, "_pruning": None}
-        return state
+        return _state.stamped(state)
 
     def __setstate__(self, state):
-        super().__setstate__(state)
+        super().__setstate__(_state.unstamped(state, type(self)))
         if self.__sklearn_is_fitted__():
-            _state.check_state(self.__dict__)
-            self._pruning = _prediction.Pruning()
+            self._index, self._pruning = None, _prediction.Pruning()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_coefs")

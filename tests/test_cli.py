@@ -22,7 +22,7 @@ from scipy.special import expit
 from sklearn.datasets import dump_svmlight_file
 
 import slidelearn
-from slidelearn import SlideClassifier, metrics
+from slidelearn import SlideClassifier, _state, metrics
 from slidelearn._cli import _convert, _data, _options, _predict, _train, main
 from slidelearn._training import Trainer
 from slidelearn.datasets import dump_xmc_file, load_xmc_file
@@ -481,13 +481,26 @@ def test_bad_models(fail, tmp_path):
     joblib.dump([1, 2], "list")
     joblib.dump(SlideClassifier(), "unfitted")
     (tmp_path / "text").write_text("hello")
-    with open("model", "rb") as whole:
-        (tmp_path / "cut").write_bytes(whole.read()[:-100])
+    with open("model", "rb") as file:
+        whole = file.read()
     (tmp_path / "void").write_bytes(b"")
     assert fail("predict", "list", "test.txt") == "list: holds a list, not a SlideClassifier"
     assert fail("predict", "unfitted", "test.txt") == "unfitted: the model isn't fitted"
-    for name in ("text", "cut", "void", "train.txt"):
+    for name in ("text", "void", "train.txt"):
         assert fail("predict", name, "test.txt").startswith(f"{name}: not a model, or a damaged")
+    for n in (1, 8, 20, 200, len(whole) // 2, len(whole) - 100, len(whole) - 1):
+        (tmp_path / "cut").write_bytes(whole[:n])
+        assert fail("predict", "cut", "test.txt").startswith("cut: not a model, or a damaged")
+
+
+def test_models_of_other_versions(fail, monkeypatch):
+    model = joblib.load("model")
+    with monkeypatch.context() as patched:
+        patched.setattr(_state, "FORMAT", 7)
+        joblib.dump(model, "other")
+    for command in ("predict", "evaluate"):
+        assert fail(command, "other", "test.txt").startswith(
+            f"other: This model was saved by slidelearn {slidelearn.__version__} in format 7")
 
 
 # ---- what is left behind, exit codes -----------------------------------------------------------

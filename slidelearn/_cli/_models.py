@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from .._classifier import SlideClassifier
+from .._state import WrongFormatError
 from ..datasets._files import replacing
 from ._errors import UserError, about, one_line
 
@@ -27,6 +28,8 @@ def load_model(path: str, n_threads: int) -> SlideClassifier:
         open(path, "rb").close()
     try:
         model = joblib.load(path)
+    except WrongFormatError as error:
+        raise UserError(f"{path}: {one_line(error)}") from error
     except Exception as error:  # unpickling can raise anything
         raise UserError(f"{path}: not a model, or a damaged one: {one_line(error)}") from error
     if not isinstance(model, SlideClassifier):

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _calibration, _labels, _prediction, _state
+from . import _calibration, _labels, _onnx, _prediction, _state
 from ._active import SamplingPlan
 from ._class_weight import class_weights, weighted_labels
 from ._compat import CallbackSupportMixin, with_callbacks
@@ -927,6 +927,47 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             # scikit-learn takes one column for labels, but can't read them from a sparse matrix.
             y, predicted = y.toarray().ravel(), predicted.toarray().ravel()
         return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+    # ------------------------------------------------------------ interchange
+
+    def to_onnx(self, k=5, *, sparse=False):
+        """`predict_topk` as an ONNX model, for onnxruntime and the like.
+
+        Exact search of the network and its linear rankers, in standard operators (opset 18). Needs
+        the package ``onnx``. Write it by ``onnx.save``.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Classes of each sample, at most the number of classes.
+        sparse : bool, default=False
+            False: the input is "X", a dense float32 array of shape (n_samples, n_features_in_).
+            True: the inputs are the arrays of a CSR matrix, "indptr" and "indices" as int64 and
+            "data" as float32. Rows are padded to the longest and scored together, with arrays of
+            shape (n_samples, n_classes): pass some hundred samples at a time.
+
+        Returns
+        -------
+        model : onnx.ModelProto
+            Outputs "labels" and "scores" of shape (n_samples, k), best first, as those of
+            `predict_topk`: ties in the order of `classes_`; labels int64 for an indicator, else of
+            the dtype of `classes_`; scores double. Sums are in another order than here, so that
+            scores differ in their last digits, and classes whose scores do may change places. A
+            bfloat16 output layer stays bfloat16 in the file.
+
+        Raises
+        ------
+        ValueError
+            k is not an integer in [1, n_classes], the arrays are larger than the 2 GiB that an
+            ONNX file can hold, or labels are neither numbers nor strings.
+        ImportError
+            onnx isn't installed.
+        """
+        check_is_fitted(self)
+        _check_k(k, len(self.classes_), "the number of classes")
+        classes = self.classes_ if self._target_kind == "labels" else None
+        return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,
+                             self.n_features_in_, int(k), bool(sparse))
 
     def _log_proba(self, scores):
         if self._target_kind != "labels":

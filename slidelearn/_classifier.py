@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _calibration, _labels, _onnx, _prediction, _state
+from . import _calibration, _export, _labels, _onnx, _prediction, _state
 from ._active import SamplingPlan
 from ._class_weight import class_weights, weighted_labels
 from ._compat import CallbackSupportMixin, with_callbacks
@@ -929,6 +929,65 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     # ------------------------------------------------------------ interchange
+
+    def export(self, path, *, dtype=None):
+        """Write the model as one file from which `load` maps it into memory.
+
+        The file holds what prediction needs, not the optimizer's memory nor `history_`. It is in
+        the safetensors format, of arrays and text: nothing in it is code. Hash tables and other
+        things that follow from the weights are made again when they are used.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, which appears when it is complete, and replaces what was there.
+        dtype : {"float32", "bfloat16"} or None, default=None
+            How the weights of the output layer are stored, see `dtype` of the class; None is as
+            they are. They are rounded to the nearest.
+
+        Raises
+        ------
+        ValueError
+            An unknown dtype, or labels that are neither numbers nor strings.
+
+        Notes
+        -----
+        A `class_weight` that is a dict and a `random_state` that is no int aren't stored.
+        """
+        check_is_fitted(self)
+        _export.write_model(path, self.__dict__, self.get_params(deep=False), dtype)
+
+    @classmethod
+    def load(cls, path, *, mmap_mode="r"):
+        """Read a model that `export` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. With `mmap_mode` it must stay as it is while the model is in use; exporting
+            to the same path again is fine, because that makes another file.
+        mmap_mode : {"r", "c"} or None, default="r"
+            - "r": the weights are the file itself, mapped read-only. That takes milliseconds, and
+              processes on one machine share its memory. The model can't be trained further.
+            - "c": the same, but what training changes is copied.
+            - None: the file is read.
+
+        Returns
+        -------
+        model : SlideClassifier
+            Fitted, with the same predictions, bit by bit, as the model that was exported (with
+            another `dtype`: as that, rounded), and without history: `loss_curve_` is empty.
+
+        Raises
+        ------
+        ValueError
+            The file is of another format, damaged, or not from `export`. Dtypes, shapes and indices
+            are checked, so that such a file can do no harm. Values of weights are not: NaN is
+            reported when a score is.
+        """
+        model = cls()
+        _export.read_model(path, mmap_mode, model)
+        return model
 
     def to_onnx(self, k=5, *, sparse=False):
         """`predict_topk` as an ONNX model, for onnxruntime and the like.

@@ -930,12 +930,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------ interchange
 
-    def export(self, path, *, dtype=None):
+    def export(self, path, *, dtype=None, hash_tables=False):
         """Write the model as one file from which `load` maps it into memory.
 
         The file holds what prediction needs, not the optimizer's memory nor `history_`. It is in
-        the safetensors format, of arrays and text: nothing in it is code. Hash tables and other
-        things that follow from the weights are made again when they are used.
+        the safetensors format, of arrays and text: nothing in it is code.
 
         Parameters
         ----------
@@ -944,6 +943,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         dtype : {"float32", "bfloat16"} or None, default=None
             How the weights of the output layer are stored, see `dtype` of the class; None is as
             they are. They are rounded to the nearest.
+        hash_tables : bool, default=False
+            Also write the tables for ``predict_topk(method="lsh")``, 4 bytes a class and table.
+            Without, they are made at the first such call.
 
         Raises
         ------
@@ -955,7 +957,13 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         A `class_weight` that is a dict and a `random_state` that is no int aren't stored.
         """
         check_is_fitted(self)
-        _export.write_model(path, self.__dict__, self.get_params(deep=False), dtype)
+        state, tables = _export.with_dtype(self.__dict__, dtype), {}
+        if hash_tables:
+            check_parameters(self)
+            tables = self._sampling_plan().built_index(
+                _state.as_network(state).output, self._seed, self._activation_mean,
+                effective_n_threads(self.n_jobs)).tables
+        _export.write_model(path, state, self._get_param_names(), tables)
 
     @classmethod
     def load(cls, path, *, mmap_mode="r"):
@@ -1092,12 +1100,17 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _hash_index(self, network, n_threads):
         plan = self._sampling_plan()
         if self._index is None or self._index[0] != plan:
-            index = plan.make_index(network.output, self._seed, n_threads)
-            index.build(network.output.weights, network.output.bias, self._activation_mean)
-            self._index = plan, index
+            self._index = plan, plan.built_index(network.output, self._seed, self._activation_mean,
+                                                 n_threads)
         index = self._index[1]
         index.n_threads = n_threads
         return index
+
+    def _adopt_tables(self, tables):
+        """Use hash tables from a file."""
+        check_parameters(self)
+        plan = self._sampling_plan()
+        self._index = plan, plan.make_index(self._network().output, self._seed, 1).adopt(tables)
 
     # -------------------------------------------------- scikit-learn protocol
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,27 +25,34 @@ ARRAYS = {"calibration": "calibration_", "label_counts": "_label_counts",
 RANKER = ("indptr", "indices", "data", "intercept", "penalty")
 SCALARS = ("n_features_in_", "t_", "n_iter_", "_seed", "_n_seen", "_target_kind",
            "out_activation_", "loss_", "best_validation_score_")
+TABLES = "tables."  # begins the names of hash tables' arrays
 MAX_CODE_POINT = 0x10FFFF
 
 
-def write_model(path: str | os.PathLike[str], state: dict[str, Any], parameters: dict[str, Any],
-                dtype: str | None) -> None:
+def with_dtype(state: dict[str, Any], dtype: str | None) -> dict[str, Any]:
+    """Attributes of a fitted estimator, its output layer stored as `dtype` (None: as it is)."""
+    if dtype is None:
+        return state
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be 'float32', 'bfloat16' or None, got {dtype!r}.")
+    *below, output = state["_coefs"]
+    if output.dtype != DTYPES[dtype]:
+        output = as_dtype(output.T, dtype).T
+    return {**state, "dtype": dtype, "_coefs": [*below, output]}
+
+
+def write_model(path: str | os.PathLike[str], state: dict[str, Any], names: Iterable[str],
+                tables: dict[str, np.ndarray]) -> None:
     """Write a file, see `SlideClassifier.export`.
 
     Parameters
     ----------
     path : str or path-like
     state : dict, the attributes of a fitted estimator
-    parameters : dict, what its `get_params` says
-    dtype : {"float32", "bfloat16"} or None, of the output layer
+    names : iterable of str, those that are parameters
+    tables : dict of str to ndarray, `LSHIndex.tables`, or none
     """
-    if dtype not in (*DTYPES, None):
-        raise ValueError(f"dtype must be 'float32', 'bfloat16' or None, got {dtype!r}.")
     *below, output = state["_coefs"]
-    if dtype is not None:
-        parameters = {**parameters, "dtype": dtype}
-        if output.dtype != DTYPES[dtype]:
-            output = as_dtype(output.T, dtype).T
     half = output.dtype == DTYPES["bfloat16"]
     tensors = {"output.weights": Tensor(output.T, "BF16" if half else "F32")}
     for i, weights in enumerate(below):
@@ -55,6 +63,7 @@ def write_model(path: str | os.PathLike[str], state: dict[str, Any], parameters:
     for name, array in zip(RANKER, state["_ranker"], strict=bool(state["_ranker"])):
         tensors[f"ranker.{name}"] = Tensor.of(array)
     tensors |= {name: Tensor.of(state[attribute]) for name, attribute in ARRAYS.items()}
+    tensors |= {f"{TABLES}{name}": Tensor.of(array) for name, array in tables.items()}
     texts = {}
     if state["_target_kind"] == "labels":
         tensors["classes"], texts["classes"] = _stored("classes_", state["classes_"])
@@ -62,7 +71,7 @@ def write_model(path: str | os.PathLike[str], state: dict[str, Any], parameters:
         tensors["feature_names"], texts["feature_names"] = _stored("feature_names_in_",
                                                                    state["feature_names_in_"])
     model = {"parameters": {name: value for name, value in
-                            ((name, _plain(value)) for name, value in parameters.items())
+                            ((name, _plain(state[name])) for name in names)
                             if value is not NotImplemented},
              "attributes": {name: state[name] for name in SCALARS}, "texts": texts}
     stamps = _state.stamped({})
@@ -70,7 +79,8 @@ def write_model(path: str | os.PathLike[str], state: dict[str, Any], parameters:
     _safetensors.write(path, tensors, metadata)
 
 
-def read_model(path: str | os.PathLike[str], mmap_mode: str | None, estimator: Any) -> None:
+def read_model(path: str | os.PathLike[str], mmap_mode: Literal["r", "c"] | None,
+               estimator: Any) -> None:
     """Give a new `estimator` the state in a file.
 
     Raises
@@ -84,11 +94,15 @@ def read_model(path: str | os.PathLike[str], mmap_mode: str | None, estimator: A
         tensors, metadata = _safetensors.read(path, mmap_mode)
         if "slidelearn" not in metadata:
             raise ValueError("SlideClassifier.export didn't write it.")
-        number = metadata.get(_state.FORMAT_STAMP)
+        number: Any = metadata.get(_state.FORMAT_STAMP)
         number = int(number) if number is not None and number.isdecimal() else number
         _state.check_format(number, metadata.get(_state.VERSION_STAMP))
         estimator.__setstate__(_state_of(tensors, metadata["slidelearn"],
                                          estimator.get_params(deep=False)))
+        tables = {name.removeprefix(TABLES): tensor.array for name, tensor in tensors.items()
+                  if name.startswith(TABLES)}
+        if tables:
+            estimator._adopt_tables(tables)
     except _state.WrongFormatError as error:
         raise _state.WrongFormatError(f"{os.fspath(path)}: {error}") from None
     except ValueError as error:

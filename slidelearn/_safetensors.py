@@ -12,7 +12,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def is_safetensors(path: str | os.PathLike[str]) -> bool:
 
 
 def read(path: str | os.PathLike[str],
-         mmap_mode: str | None) -> tuple[dict[str, Tensor], dict[str, str]]:
+         mmap_mode: Literal["r", "c"] | None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file.
 
     Parameters
@@ -138,14 +138,17 @@ def _parse(text: bytes) -> tuple[dict[str, tuple[str, list[int], list[int]]], di
 
 def _entry(name, entry) -> tuple[str, list[int], list[int]]:
     if isinstance(entry, dict):
-        dtype, shape, offsets = (entry.get(k) for k in ("dtype", "shape", "data_offsets"))
-        if isinstance(dtype, str) and dtype in DTYPES and _naturals(shape) and _naturals(offsets) and (
-                len(offsets) == 2 and len(shape) <= 8):
+        dtype: Any = entry.get("dtype")
+        shape: Any = entry.get("shape")
+        offsets: Any = entry.get("data_offsets")
+        known = isinstance(dtype, str) and dtype in DTYPES
+        if known and _naturals(shape) and len(shape) <= 8 and _naturals(offsets, 2):
             item = np.dtype(DTYPES[dtype]).itemsize
             if offsets[1] - offsets[0] == item * math.prod(shape):
                 return dtype, shape, offsets
     raise ValueError(f"array {name!r} has a dtype, shape or place that can't be.")
 
 
-def _naturals(values) -> bool:
-    return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**62 for v in values)
+def _naturals(values, length=None) -> bool:
+    return (isinstance(values, list) and length in (None, len(values))
+            and all(type(value) is int and 0 <= value < 2**62 for value in values))

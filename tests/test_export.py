@@ -12,6 +12,8 @@ from test_persistence import MAKERS, SETTINGS, assert_same_predictions
 
 from slidelearn import SlideClassifier, _safetensors, _state
 from slidelearn._bfloat16 import as_dtype
+from slidelearn._lsh import LSHIndex
+from slidelearn._safetensors import Tensor
 
 LOST = {"_optimizer_state", "history_", "loss_curve_", "validation_scores_"}
 
@@ -111,6 +113,35 @@ def test_parameters_that_files_cannot_hold(tiny, path):
     found = exported(model.fit(*tiny), path).get_params()
     assert found == {**model.get_params(), "class_weight": None, "random_state": None,
                      "hidden_layer_sizes": (8, 4)}
+
+
+HASHING = {
+    "simhash": {}, "dwta": {"hash_function": "dwta", "insertion": "reservoir", "bucket_size": 5},
+    "minhash": {"hash_function": "minhash", "center": False}, "wta": {"hash_function": "wta"},
+}
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize("case", HASHING)
+def test_hash_tables(extreme, path, monkeypatch, case, dtype):
+    X, Y = extreme[0][:500], extreme[1][:500]
+    model = small(n_tables=20, n_candidates=10, **HASHING[case]).fit(X, Y)
+    expected = exported(model, path, dtype=dtype).predict_topk(X, k=3, method="lsh")
+    size = path.stat().st_size
+    found = exported(model, path, dtype=dtype, hash_tables=True)
+    assert path.stat().st_size - size >= 20 * 400 * 4
+    with monkeypatch.context() as patched:
+        patched.setattr(LSHIndex, "build", None)  # they needn't be made
+        for n_jobs in (1, 2):
+            found.set_params(n_jobs=n_jobs)
+            assert_same_state(found.predict_topk(X, k=3, method="lsh"), expected)
+        assert isinstance(root(found._index[1].ids), np.memmap)
+    found.set_params(n_tables=3)  # others do
+    model.set_params(n_tables=3)
+    if dtype is None:
+        assert_same_state(found.predict_topk(X, k=3, method="lsh"),
+                          model.predict_topk(X, k=3, method="lsh"))
+    assert pickle.loads(pickle.dumps(found))._index is None
 
 
 # ---- mapping -----------------------------------------------------------------------------------
@@ -341,8 +372,9 @@ def test_headers_of_any_kind(path, header):
 def test_tampered_arrays(tiny, path):
     """Indices, order and characters are checked though they are mapped."""
     X, Y = tiny
+
     def fails(change, y=Y):
-        small(ranker="linear").fit(X, y).export(path)
+        small(ranker="linear", n_tables=3, bucket_size=2).fit(X, y).export(path, hash_tables=True)
         tensors, metadata = _safetensors.read(path, None)
         change(tensors)
         _safetensors.write(path, tensors, metadata)
@@ -353,6 +385,16 @@ def test_tampered_arrays(tiny, path):
     for place, value in ((0, 1), (0, -1), (1, 2**40), (2, -5)):
         fails(lambda tensors, value=value, place=place:
               tensors["ranker.indptr"].array.__setitem__(place, value))
+    for value in (-1, 4, 2**31 - 1):
+        fails(lambda tensors, value=value: tensors["tables.ids"].array[1].__setitem__(0, value))
+    for place, value in ((0, 1), (0, -1), (1, 3), (1, -5), (-1, 5), (-1, 2**31 - 1), (-1, -1)):
+        fails(lambda tensors, value=value, place=place:
+              tensors["tables.indptr"].array[2].__setitem__(place, value))
+    for name in ("indptr", "ids", "query_mean"):
+        fails(lambda tensors, name=name: tensors.pop(f"tables.{name}"))
+        fails(lambda tensors, name=name: tensors.__setitem__(
+            f"tables.{name}", Tensor.of(tensors[f"tables.{name}"].array[..., :-1])))
+    fails(lambda tensors: tensors["tables.query_mean"].array.__setitem__(0, np.inf))
     fails(lambda tensors: tensors["output.bias"].array.__setitem__(0, np.nan))
     labels = np.array(["a", "b", "c"] * 4)
     fails(lambda tensors: tensors["classes"].array.__setitem__((0, 0), 0x110000), labels)

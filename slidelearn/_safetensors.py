@@ -71,7 +71,7 @@ def write(path: str | os.PathLike[str], tensors: dict[str, Tensor],
     with replacing(path) as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for part in parts:
-            stream.write(part)
+            stream.write(part.data)
 
 
 def is_safetensors(path: str | os.PathLike[str]) -> bool:

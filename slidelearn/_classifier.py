@@ -947,6 +947,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             Also write the tables for ``predict_topk(method="lsh")``, 4 bytes a class and table.
             Without, they are made at the first such call.
 
+        Returns
+        -------
+        None
+
         Raises
         ------
         ValueError

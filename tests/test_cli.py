@@ -388,8 +388,8 @@ def test_examples_of_the_manual(run):
         pytest.skip("the documentation isn't here")
     block = manual.read_text("utf-8").split("<!-- tested")[1].split("```")[1]
     commands = [line.split()[1:] for line in block.strip().splitlines()]
-    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "convert",
-                                                    "train", "train"]
+    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "export",
+                                                    "convert", "train", "train"]
     for path in ("model", "train.npz", "train-labels.npz"):
         os.unlink(path)
     for command in commands:

@@ -4,9 +4,9 @@
 
 The model has random weights and no linear rankers. For each way to save it: the file's size, the
 time to write it, and in a new process the time to load it and to predict the first 64 samples
-(after imports; the file is in the page cache). Then two processes hold the model at once, which
-each has used for a prediction that reads all of it: memory is their proportional set size (PSS,
-where shared pages count half) less that before loading, both together.
+(after imports, the file being in the page cache; medians of seven processes). Two processes hold
+the model at once and have read all of it: memory is their proportional set size (PSS, where shared
+pages count half) less that before loading, both together.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import joblib
@@ -27,6 +28,7 @@ from slidelearn import SlideClassifier
 
 MIB = 2**20
 N_ROWS = 64
+N_ALONE = 5
 
 
 def random_model(n_classes, n_features, width):
@@ -84,23 +86,29 @@ def hold(way, folder):
 
 
 def measure(way, folder):
-    """Seconds of load and first prediction of the second process, MiB of both together."""
+    """Median seconds of load and first prediction, MiB of two processes together."""
     command = [sys.executable, __file__, "--hold", way, "--folder", str(folder)]
-    held = []
-    for _ in range(2):
-        held.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                     text=True))
-        times = json.loads(held[-1].stdout.readline())
-        if len(held) == 1:
-            before = times["before"]
-    memory = []
-    for process in held:
+
+    def begin():
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   text=True)
+        return process, json.loads(process.stdout.readline())
+
+    rows = []
+    for _ in range(N_ALONE):
+        process, row = begin()
+        process.communicate("\n\n")
+        rows.append(row)
+    held = [begin() for _ in range(2)]
+    memory = 0
+    for process, row in held:
         process.stdin.write("\n")
         process.stdin.flush()
-        memory.append(json.loads(process.stdout.readline()))
-    for process in held:
+        memory += json.loads(process.stdout.readline()) - row["before"]
+    for process, row in held:
         process.communicate("\n")
-    return times["load"], times["predict"], sum(memory) - before - times["before"]
+        rows.append(row)
+    return median(row["load"] for row in rows), median(row["predict"] for row in rows), memory
 
 
 def main():

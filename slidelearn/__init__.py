@@ -11,6 +11,7 @@ The data flow, file by file::
               <- _network              parameters and optimizer state
     X      -> _prediction              scores, exact and LSH top-k, in chunks
               <- _pruning              bounds that rule classes out
+    model  -> _export <- _safetensors  one file that is mapped; _onnx: the same as a graph
     arrays -> _kernels                 the compiled loops under all of these
 
 Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);

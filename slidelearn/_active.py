@@ -54,6 +54,10 @@ class SamplingPlan:
             center=self.center, seed=seed, n_threads=n_threads,
         )
 
+    def built_index(self, output: Layer, seed: int, mean: np.ndarray, n_threads: int) -> LSHIndex:
+        """Tables of `output` for prediction, `mean` being that of activations."""
+        return self.make_index(output, seed, n_threads).build(output.weights, output.bias, mean)
+
 
 @dataclass(frozen=True)
 class ActiveSet:

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from . import _calibration, _labels, _prediction, _state
+from . import _calibration, _export, _labels, _onnx, _prediction, _state
 from ._active import SamplingPlan
 from ._class_weight import class_weights, weighted_labels
 from ._compat import CallbackSupportMixin, with_callbacks
@@ -784,7 +784,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            k is not an integer in [1, n_classes], or `method` is unknown.
+            k is not an integer in [1, n_classes], `method` is unknown, or a parameter of hashing is
+            out of range.
         """
         network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
@@ -794,6 +795,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads,
                                              self._pruning)
         elif method == "lsh":
+            check_parameters(self)
             index = self._hash_index(network, n_threads)
             n_candidates = min(n_classes, max(self.n_candidates, int(k)))
             best, scores = _prediction.lsh_topk(network, ranker, index, X, rows, int(k),
@@ -926,6 +928,118 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             y, predicted = y.toarray().ravel(), predicted.toarray().ravel()
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
+    # ------------------------------------------------------------ interchange
+
+    def export(self, path, *, dtype=None, hash_tables=False):
+        """Write the model as one file from which `load` maps it into memory.
+
+        The file holds what prediction needs, not the optimizer's memory nor `history_`. It is in
+        the safetensors format, of arrays and text: nothing in it is code.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file, which appears when it is complete, and replaces what was there.
+        dtype : {"float32", "bfloat16"} or None, default=None
+            How the weights of the output layer are stored, see `dtype` of the class; None is as
+            they are. They are rounded to the nearest.
+        hash_tables : bool, default=False
+            Also write the tables for ``predict_topk(method="lsh")``, 4 bytes a class and table.
+            Without, they are made at the first such call.
+
+        Returns
+        -------
+        None
+
+        Raises
+        ------
+        ValueError
+            An unknown dtype, or labels that are neither numbers nor strings.
+
+        Notes
+        -----
+        A `class_weight` that is a dict and a `random_state` that is no int aren't stored.
+        """
+        check_is_fitted(self)
+        state, tables = _export.with_dtype(self.__dict__, dtype), {}
+        if hash_tables:
+            check_parameters(self)
+            tables = self._sampling_plan().built_index(
+                _state.as_network(state).output, self._seed, self._activation_mean,
+                effective_n_threads(self.n_jobs)).tables
+        _export.write_model(path, state, self._get_param_names(), tables)
+
+    @classmethod
+    def load(cls, path, *, mmap_mode="r"):
+        """Read a model that `export` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. With `mmap_mode` it must stay as it is while the model is in use; exporting
+            to the same path again is fine, because that makes another file.
+        mmap_mode : {"r", "c"} or None, default="r"
+            - "r": the weights are the file itself, mapped read-only. That takes milliseconds, and
+              processes on one machine share its memory. The model can't be trained further.
+            - "c": the same, but what training changes is copied.
+            - None: the file is read.
+
+        Returns
+        -------
+        model : SlideClassifier
+            Fitted, with the same predictions, bit by bit, as the model that was exported (with
+            another `dtype`: as that, rounded), and without history: `loss_curve_` is empty.
+
+        Raises
+        ------
+        ValueError
+            The file is of another format, damaged, or not from `export`. Dtypes, shapes and indices
+            are checked, so that such a file can do no harm. Values of weights are not: NaN is
+            reported when a score is.
+        """
+        model = cls()
+        _export.read_model(path, mmap_mode, model)
+        return model
+
+    def to_onnx(self, k=5, *, sparse=False):
+        """`predict_topk` as an ONNX model, for onnxruntime and the like.
+
+        Exact search of the network and its linear rankers, in standard operators (opset 18). Needs
+        the package ``onnx``. Write it by ``onnx.save``.
+
+        Parameters
+        ----------
+        k : int, default=5
+            Classes of each sample, at most the number of classes.
+        sparse : bool, default=False
+            False: the input is "X", a dense float32 array of shape (n_samples, n_features_in_).
+            True: the inputs are the arrays of a CSR matrix, "indptr" and "indices" as int64 and
+            "data" as float32. Rows are padded to the longest and scored together, with arrays of
+            shape (n_samples, n_classes): pass some hundred samples at a time.
+
+        Returns
+        -------
+        model : onnx.ModelProto
+            Outputs "labels" and "scores" of shape (n_samples, k), best first, as those of
+            `predict_topk`: ties in the order of `classes_`; labels int64 for an indicator, else of
+            the dtype of `classes_`; scores double. Sums are in another order than here, so that
+            scores differ in their last digits, and classes whose scores do may change places. A
+            bfloat16 output layer stays bfloat16 in the file.
+
+        Raises
+        ------
+        ValueError
+            k is not an integer in [1, n_classes], the arrays are larger than the 2 GiB that an
+            ONNX file can hold, or labels are neither numbers nor strings.
+        ImportError
+            onnx isn't installed.
+        """
+        check_is_fitted(self)
+        _check_k(k, len(self.classes_), "the number of classes")
+        classes = self.classes_ if self._target_kind == "labels" else None
+        return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,
+                             self.n_features_in_, int(k), bool(sparse))
+
     def _log_proba(self, scores):
         if self._target_kind != "labels":
             return log_expit(scores)
@@ -990,12 +1104,17 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _hash_index(self, network, n_threads):
         plan = self._sampling_plan()
         if self._index is None or self._index[0] != plan:
-            index = plan.make_index(network.output, self._seed, n_threads)
-            index.build(network.output.weights, network.output.bias, self._activation_mean)
-            self._index = plan, index
+            self._index = plan, plan.built_index(network.output, self._seed, self._activation_mean,
+                                                 n_threads)
         index = self._index[1]
         index.n_threads = n_threads
         return index
+
+    def _adopt_tables(self, tables):
+        """Use hash tables from a file."""
+        check_parameters(self)
+        plan = self._sampling_plan()
+        self._index = plan, plan.make_index(self._network().output, self._seed, 1).adopt(tables)
 
     # -------------------------------------------------- scikit-learn protocol
 
@@ -1003,13 +1122,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         state = super().__getstate__()
         if "_index" in state:  # hash tables follow from weights and seed, codes from weights
             state = {**state, "_index": None, "_pruning": None}
-        return state
+        return _state.stamped(state)
 
     def __setstate__(self, state):
-        super().__setstate__(state)
+        super().__setstate__(_state.unstamped(state, type(self)))
         if self.__sklearn_is_fitted__():
-            _state.check_state(self.__dict__)
-            self._pruning = _prediction.Pruning()
+            self._index, self._pruning = None, _prediction.Pruning()
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_coefs")

@@ -9,6 +9,7 @@ activation, with the rows that share its buckets (SLIDE, arXiv:1903.03129, secti
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -371,6 +372,46 @@ class LSHIndex:
                 _tables.most_collisions(self.indptr, self.ids, slots, least,
                                         *scratch, ids[part], counts[part], n_threads)
         return ids, counts
+
+    @property
+    def tables(self) -> dict[str, Array]:
+        """What `adopt` needs to answer queries as this index does."""
+        self._check_built()
+        return {"indptr": self.indptr, "ids": self.ids, "query_mean": self.query_mean}
+
+    def adopt(self, tables: Mapping[str, Array]) -> Self:
+        """Answer queries from the `tables` of an index with the same parameters, without a copy.
+
+        There are no slots then, so `update` needs a `build` before.
+
+        Raises
+        ------
+        ValueError
+            An array is missing, of another dtype or shape, or refers to rows that aren't there.
+        """
+        wanted = {"indptr": (np.int32, (self.n_tables, 2**self.table_bits + 1)),
+                  "ids": (np.int32, (self.n_tables, self.n_rows)),
+                  "query_mean": (np.float32, (self.n_columns,))}
+        for name, (dtype, shape) in wanted.items():
+            array = tables.get(name)
+            if not (isinstance(array, np.ndarray) and array.dtype == dtype
+                    and array.shape == shape and array.flags.c_contiguous and array.flags.aligned):
+                raise ValueError(f"{name} of hash tables must be an array of {np.dtype(dtype)} "
+                                 f"{shape}.")
+        if not np.isfinite(tables["query_mean"]).all():
+            raise ValueError("query_mean of hash tables must be finite.")
+        for starts, rows in zip(tables["indptr"], tables["ids"], strict=True):
+            sizes = np.diff(starts.astype(np.int64))
+            used = rows[:max(0, int(starts[-1]))]
+            if (starts[0] != 0 or sizes.min() < 0 or sizes.max() > self.bucket_size
+                    or starts[-1] > self.n_rows or used.min(initial=0) < 0
+                    or used.max(initial=0) >= self.n_rows):
+                raise ValueError("hash tables have a bucket that is too large, or a row that "
+                                 "isn't there.")
+        self.indptr, self.ids = tables["indptr"], tables["ids"]
+        self.query_mean = tables["query_mean"]
+        self.is_built = True
+        return self
 
     def hash(self, hidden: ArrayLike) -> Array:
         """Slots of queries: int32 array of shape (n_tables, n_samples)."""

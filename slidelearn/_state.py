@@ -1,4 +1,5 @@
-"""The state of a fitted model: checked before kernels, which trust shapes and dtypes, see it."""
+"""The state of a model: stamped when it is saved, and checked, when it is read, before kernels,
+which trust shapes, dtypes and indices, see it."""
 
 from __future__ import annotations
 
@@ -10,38 +11,95 @@ from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
 from ._network import Layer, Network, parts
 from ._ranker import Ranker
+from ._version import __version__
 
-SCALARS = {"t_": int, "n_iter_": int, "_seed": int, "_n_seen": float, "_target_kind": str,
-           "out_activation_": str}
+# Of saved states. It rises when what is saved changes so that one of the two, the slidelearn before
+# and the one after, would misread the other's files.
+FORMAT = 1
+STAMPS = FORMAT_STAMP, VERSION_STAMP = "_slidelearn_format", "_slidelearn_version"
+TYPES = {"_coefs": list, "intercepts_": list, "_optimizer_state": list, "_ranker": list,
+         "n_features_in_": int, "t_": int, "n_iter_": int, "_seed": int, "_n_seen": float,
+         "_target_kind": str, "out_activation_": str, "loss_": float, "loss_curve_": list}
+FITTED = (*TYPES, "classes_", "calibration_", "_label_counts", "_activation_mean", "history_",
+          "validation_scores_", "best_validation_score_")
 TARGET_KINDS = ("labels", "dense", "matrix", "array")
 OUT_ACTIVATIONS = ("softmax", "logistic")
+LIMITS = {"t_": 2**53, "n_iter_": 2**53, "_seed": 2**64}
+
+
+class WrongFormatError(ValueError):
+    """A model was saved by a slidelearn with another `FORMAT`."""
+
+
+def stamped(state: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of an estimator as they are saved."""
+    return {**state, FORMAT_STAMP: FORMAT, VERSION_STAMP: __version__}
+
+
+def unstamped(saved: object, estimator_class: type) -> dict[str, Any]:
+    """Attributes of an estimator, fitted or not, from what was saved.
+
+    Raises
+    ------
+    ValueError
+        They were saved in another `FORMAT`, don't fit together, or something is missing.
+    """
+    if not isinstance(saved, dict):
+        raise ValueError(f"A saved model must be a dict, found {type(saved).__name__}.")
+    check_format(saved.get(FORMAT_STAMP), saved.get(VERSION_STAMP))
+    state = {name: value for name, value in saved.items() if name not in STAMPS}
+    for name in estimator_class._get_param_names():  # type: ignore[attr-defined]
+        if name not in state:
+            raise ValueError(f"The saved model has no parameter {name!r}.")
+    hidden = next((name for name in state if callable(getattr(estimator_class, name, None))), None)
+    if hidden is not None:
+        raise ValueError(f"The saved model has an attribute {hidden!r}, which must be a method.")
+    if any(name in state for name in FITTED if name != "n_features_in_"):
+        check_state(state)
+    return state
+
+
+def check_format(found: object, version: object) -> None:
+    """Raise ValueError unless a file in the format `found`, by slidelearn `version`, can be read
+    here."""
+    if type(found) is int and found == FORMAT:
+        return
+    if found is None:
+        writer, cure = "by a slidelearn from before formats were numbered", "its slidelearn"
+    else:
+        writer, cure = f"by slidelearn {version} in format {found}", f"slidelearn {version}"
+    raise WrongFormatError(
+        f"This model was saved {writer}; slidelearn {__version__} reads format {FORMAT} only. Load "
+        f"it with {cure}, or fit it again.")
 
 
 def check_state(state: dict[str, Any]) -> None:
     """Raise ValueError unless the attributes of a fitted model fit together."""
-    try:
-        network = as_network(state)
-        _check_array("calibration_", state["calibration_"], (4,), np.float64)
-        _check_array("_label_counts", state["_label_counts"], state["classes_"].shape, np.float64)
-        _check_array("_activation_mean", state["_activation_mean"],
-                     (network.output.weights.shape[1],))
-        _check_optimizer_state(state["_optimizer_state"], network)
-        _check_ranker(state["_ranker"], len(state["classes_"]), state["n_features_in_"])
-        check_history(state["history_"])
-        for name, kind in SCALARS.items():
-            if type(state[name]) is not kind:
-                raise ValueError(f"{name} must be of type {kind.__name__}, found "
-                                 f"{type(state[name]).__name__}.")
-    except KeyError as error:
-        raise ValueError(f"The fitted model has no attribute {error}.") from error
-    if state["_target_kind"] not in TARGET_KINDS:
-        raise ValueError(f"_target_kind must be one of {TARGET_KINDS}, found "
-                         f"{state['_target_kind']!r}.")
-    if state["out_activation_"] not in OUT_ACTIVATIONS:
-        raise ValueError(f"out_activation_ must be one of {OUT_ACTIVATIONS}, found "
-                         f"{state['out_activation_']!r}.")
-    if min(state["t_"], state["n_iter_"], state["_seed"]) < 0 or state["_seed"] >= 2**64:
-        raise ValueError("t_, n_iter_ and _seed must not be negative, nor _seed exceed 64 bits.")
+    missing = next((name for name in FITTED if name not in state), None)
+    if missing is not None:
+        raise ValueError(f"The fitted model has no attribute {missing!r}.")
+    for name, kind in TYPES.items():
+        if type(state[name]) is not kind:
+            raise ValueError(f"{name} must be of type {kind.__name__}, found "
+                             f"{type(state[name]).__name__}.")
+    for name, allowed in (("_target_kind", TARGET_KINDS), ("out_activation_", OUT_ACTIVATIONS)):
+        if state[name] not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, found {state[name]!r}.")
+    for name, limit in LIMITS.items():
+        if not 0 <= state[name] < limit:
+            raise ValueError(f"{name} must be in [0, {limit}), found {state[name]}.")
+    network = as_network(state)
+    for i, bias in enumerate(state["intercepts_"]):
+        _check_finite(f"intercepts_[{i}]", bias)
+    _check_classes(state["classes_"], state["_target_kind"])
+    _check_feature_names(state)
+    _check_counts(state)
+    _check_calibration(state["calibration_"])
+    _check_array("_activation_mean", state["_activation_mean"], (network.output.weights.shape[1],))
+    _check_finite("_activation_mean", state["_activation_mean"])
+    _check_optimizer_state(state["_optimizer_state"], network)
+    _check_ranker(state["_ranker"], len(state["classes_"]), state["n_features_in_"])
+    check_history(state["history_"])
 
 
 def as_network(state: dict[str, Any]) -> Network:
@@ -61,6 +119,8 @@ def as_network(state: dict[str, Any]) -> Network:
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) == 0:
         raise ValueError("classes_ must be a non-empty 1-D array.")
     widths = [state["n_features_in_"], *(np.size(bias) for bias in intercepts)]
+    if min(widths) < 1:
+        raise ValueError(f"Layers must have a positive width, found {widths}.")
     if widths[-1] != len(classes):
         raise ValueError(f"The output layer has {widths[-1]} neurons for {len(classes)} classes.")
     last = len(coefs) - 1
@@ -150,6 +210,49 @@ def _finite(array: np.ndarray) -> bool:
     return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
+def _check_classes(classes, kind) -> None:
+    """Ascending: labels are looked up by bisection, and what that finds is a row of the network."""
+    if kind != "labels":
+        if classes.dtype.kind != "i" or not np.array_equal(classes, np.arange(len(classes))):
+            raise ValueError("classes_ of an indicator must be the column numbers from 0.")
+        return
+    try:
+        ascending = bool((classes[:-1] < classes[1:]).all())
+    except (TypeError, ValueError):  # incomparable objects
+        ascending = False
+    if not ascending or (classes.dtype.kind in "fc" and not np.isfinite(classes).all()):
+        raise ValueError("classes_ must be distinct labels in ascending order.")
+
+
+def _check_feature_names(state) -> None:
+    names = state.get("feature_names_in_")
+    if names is None:
+        return
+    _check_array("feature_names_in_", names, (state["n_features_in_"],), object)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names_in_ must be strings.")
+
+
+def _check_counts(state) -> None:
+    counts = state["_label_counts"]
+    _check_array("_label_counts", counts, state["classes_"].shape, np.float64)
+    _check_finite("_label_counts", counts)
+    if counts.min() < 0 or not 0 < state["_n_seen"] < np.inf:
+        raise ValueError("_label_counts and _n_seen must be finite numbers that aren't negative.")
+
+
+def _check_calibration(line) -> None:
+    _check_array("calibration_", line, (4,), np.float64)
+    _check_finite("calibration_", line)
+    if min(line[2:]) <= 0:
+        raise ValueError(f"calibration_ must have positive slopes, found {line[2]} and {line[3]}.")
+
+
+def _check_finite(name, array) -> None:
+    if not _finite(array):
+        raise ValueError(f"{name} must be finite.")
+
+
 def _check_optimizer_state(saved, network) -> None:
     if len(saved) not in (0, len(network.layers)):
         raise ValueError(f"_optimizer_state must have one entry for each of the "
@@ -157,8 +260,8 @@ def _check_optimizer_state(saved, network) -> None:
     kept = None
     for i, arrays in enumerate(saved):
         layer = network.layers[i]
-        if len(arrays) != 4:
-            raise ValueError(f"_optimizer_state[{i}] must have 4 arrays, found {len(arrays)}.")
+        if type(arrays) is not list or len(arrays) != 4:
+            raise ValueError(f"_optimizer_state[{i}] must be a list of 4 arrays.")
         present = [np.size(array) > 0 for array in arrays]
         kept = present if kept is None else kept
         if present != kept or present[:2] != present[2:]:
@@ -189,9 +292,9 @@ def _check_ranker(arrays, n_classes, n_features) -> None:
 
 
 def _check_array(name, array, shape, dtype=np.float32, order="C") -> None:
-    found = (f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray)
-             else type(array).__name__)
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+    plain = type(array) in (np.ndarray, np.memmap)  # others may redefine what an index means
+    found = f"{array.dtype} {array.shape}" if plain else type(array).__name__
+    if not plain or array.dtype != dtype or array.shape != shape:
         raise ValueError(f"{name} must be an array of {np.dtype(dtype)} {shape}, found {found}.")
     flags = array.flags
     if not (flags.aligned and (flags.f_contiguous if order == "F" else flags.c_contiguous)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 
 from joblib import effective_n_jobs
 
@@ -31,6 +32,8 @@ def effective_n_threads(n_jobs: int | None) -> int:
     the parent don't exist in the child, and GNU libgomp would wait for them forever.
     """
     global _openmp_used
+    if not (n_jobs is None or isinstance(n_jobs, Integral)):
+        raise TypeError(f"n_jobs must be an int or None, got {n_jobs!r}.")
     n_threads = min(max(1, int(effective_n_jobs(n_jobs))), MAX_THREADS)
     if _forked_after_openmp:
         return 1

@@ -1,6 +1,7 @@
 """The command line: formats, training, prediction, and what happens when something is wrong."""
 
 import gzip
+import importlib.util
 import inspect
 import json
 import os
@@ -22,7 +23,7 @@ from scipy.special import expit
 from sklearn.datasets import dump_svmlight_file
 
 import slidelearn
-from slidelearn import SlideClassifier, metrics
+from slidelearn import SlideClassifier, _state, metrics
 from slidelearn._cli import _convert, _data, _options, _predict, _train, main
 from slidelearn._training import Trainer
 from slidelearn.datasets import dump_xmc_file, load_xmc_file
@@ -373,12 +374,12 @@ def test_wrong_usage(fail, arguments, words):
 
 
 def test_help(capsys):
-    for arguments in ([], ["train"], ["predict"], ["evaluate"], ["convert"]):
+    for arguments in ([], ["train"], ["predict"], ["evaluate"], ["convert"], ["export"]):
         with pytest.raises(SystemExit) as end:
             main([*arguments, "--help"])
         out = capsys.readouterr().out
         assert end.value.code == 0 and "exit codes" in out
-        assert ("pickle" in out) == (arguments in (["train"], ["predict"], ["evaluate"]))
+        assert ("a pickle (by" in out.replace("\n", " ")) == (arguments not in ([], ["convert"]))
 
 
 def test_examples_of_the_manual(run):
@@ -387,8 +388,8 @@ def test_examples_of_the_manual(run):
         pytest.skip("the documentation isn't here")
     block = manual.read_text("utf-8").split("<!-- tested")[1].split("```")[1]
     commands = [line.split()[1:] for line in block.strip().splitlines()]
-    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "convert",
-                                                    "train", "train"]
+    assert [command[0] for command in commands] == ["train", "evaluate", "predict", "export",
+                                                    "convert", "train", "train"]
     for path in ("model", "train.npz", "train-labels.npz"):
         os.unlink(path)
     for command in commands:
@@ -481,13 +482,75 @@ def test_bad_models(fail, tmp_path):
     joblib.dump([1, 2], "list")
     joblib.dump(SlideClassifier(), "unfitted")
     (tmp_path / "text").write_text("hello")
-    with open("model", "rb") as whole:
-        (tmp_path / "cut").write_bytes(whole.read()[:-100])
+    with open("model", "rb") as file:
+        whole = file.read()
     (tmp_path / "void").write_bytes(b"")
     assert fail("predict", "list", "test.txt") == "list: holds a list, not a SlideClassifier"
     assert fail("predict", "unfitted", "test.txt") == "unfitted: the model isn't fitted"
-    for name in ("text", "cut", "void", "train.txt"):
+    for name in ("text", "void", "train.txt"):
         assert fail("predict", name, "test.txt").startswith(f"{name}: not a model, or a damaged")
+    for n in (1, 8, 20, 200, len(whole) // 2, len(whole) - 100, len(whole) - 1):
+        (tmp_path / "cut").write_bytes(whole[:n])
+        assert fail("predict", "cut", "test.txt").startswith("cut: not a model, or a damaged")
+
+
+def test_models_of_other_versions(fail, monkeypatch):
+    model = joblib.load("model")
+    with monkeypatch.context() as patched:
+        patched.setattr(_state, "FORMAT", 7)
+        joblib.dump(model, "other")
+        model.export("exported")
+    message = fail("predict", "exported", "test.txt")
+    assert message.startswith("exported: This model was saved by slidelearn ")
+    for command in ("predict", "evaluate"):
+        assert fail(command, "other", "test.txt").startswith(
+            f"other: This model was saved by slidelearn {slidelearn.__version__} in format 7")
+
+
+# ---- exported models ----------------------------------------------------------------------------
+
+def test_exported_models_predict_the_same(run, tmp_path):
+    expected = run("predict", "model", "test.txt")
+    score = run("evaluate", "model", "test.txt")
+    run("export", "model", "small.safetensors")
+    assert SlideClassifier.load("small.safetensors").n_jobs is None
+    assert run("predict", "small.safetensors", "test.txt") == expected
+    assert run("evaluate", "small.safetensors", "test.txt") == score
+    run("export", "small.safetensors", "half", "--to", "safetensors", "--dtype", "bfloat16",
+        "--hash-tables")
+    assert SlideClassifier.load("half")._index is not None
+    assert len(run("predict", "half", "test.txt", "--method", "lsh").splitlines()) == 1000
+
+
+@pytest.mark.parametrize("sparse", [[], ["--sparse"]])
+def test_onnx(run, sparse):
+    onnx = pytest.importorskip("onnx")
+    run("export", "model", "m.onnx", "-k", "3", *sparse)
+    expected = joblib.load("model").to_onnx(3, sparse=bool(sparse))
+    assert onnx.load("m.onnx") == expected
+
+
+def test_wrong_exports(fail, monkeypatch, tmp_path):
+    for arguments, words in (
+            (["a.bin"], "a.bin: the name doesn't tell the format; say --to"),
+            (["a.onnx", "--dtype", "bfloat16"], "--dtype is for safetensors files"),
+            (["a.onnx", "--hash-tables"], "--hash-tables is for safetensors files"),
+            (["a.safetensors", "-k", "3"], "-k is for onnx files"),
+            (["a.safetensors", "--sparse"], "--sparse is for onnx files"),
+            (["nowhere/a.onnx"], "nowhere/a.onnx: there is no directory"),
+            (["a.onnx", "-k", "401"], "-k is 401, but the model has 400 labels")):
+        if "401" not in arguments or importlib.util.find_spec("onnx"):
+            assert fail("export", "model", *arguments).startswith(words)
+    joblib.load("model").export("m")
+    with open("m", "rb") as file:
+        whole = file.read()
+    for n in (20, 1000, len(whole) - 1):
+        (tmp_path / "cut").write_bytes(whole[:n])
+        message = fail("predict", "cut", "test.txt")
+        assert message.startswith("cut: not an exported model, or a damaged one: it ")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert fail("export", "model", "a.onnx") == (
+        "onnx files need the package onnx: pip install onnx")
 
 
 # ---- what is left behind, exit codes -----------------------------------------------------------

@@ -2,29 +2,47 @@
 
 import copy
 import pickle
+import struct
+import zipfile
+import zlib
+from itertools import product
 
 import joblib
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from conftest import assert_same_state, small, snapshot
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+import slidelearn
+from slidelearn import SlideClassifier, _state
 
 SETTINGS = {
     "plain": {}, "warm": {"warm_start": True}, "sgd": {"warm_start": True, "solver": "sgd"},
     "adagrad": {"warm_start": True, "solver": "adagrad", "hidden_layer_sizes": (8, 4)},
     "early": {"early_stopping": True},
     "bfloat16": {"warm_start": True, "dtype": "bfloat16"},
+    "ranker": {"ranker": "linear"}, "no ranker": {"ranker": None},
+    "hashing": {"sampling": "vanilla", "hash_function": "dwta", "n_candidates": 2},
 }
 MAKERS = {"csr": lambda Y: Y, "dense": lambda Y: Y.toarray(),
           "labels": lambda Y: np.array([f"label {row.argmax()}" for row in Y.toarray()])}
 
 
 def predictions(model, X):
+    labels = model.predict(X)
     return [model.predict_topk(X, k=2), model.predict_topk(X, k=2, method="lsh"),
-            model.predict_proba(X)]
+            model.predict_proba(X), labels.toarray() if sp.issparse(labels) else labels]
 
 
 def assert_same_predictions(found, expected, X):
-    assert_same_state(predictions(found, X), predictions(expected, X))
+    """With one thread and with two."""
+    assert type(found.predict(X[:1])) is type(expected.predict(X[:1]))
+    for n_jobs in (1, 2):
+        found.set_params(n_jobs=n_jobs)
+        assert_same_state(predictions(found, X), predictions(expected, X))
+    found.set_params(n_jobs=expected.n_jobs)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -36,6 +54,7 @@ def test_pickle(tiny, setting, kind):
     for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         assert_same_state(snapshot(copied), snapshot(model))
         assert_same_state(predictions(copied, X), expected)
+        assert_same_predictions(copied, model, X)
         again = pickle.loads(pickle.dumps(model))
         assert_same_state(snapshot(copied.partial_fit(X, y)), snapshot(again.partial_fit(X, y)))
 
@@ -53,26 +72,27 @@ def test_unfitted(tiny):
     model.fit(*tiny)
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("compress", [0, 3])
-def test_joblib(tiny, tmp_path, compress):
-    model = small().fit(*tiny)
+def test_joblib(tiny, tmp_path, compress, setting, kind):
+    model = small(**SETTINGS[setting]).fit(tiny[0], MAKERS[kind](tiny[1]))
     joblib.dump(model, tmp_path / "model", compress=compress)
     found = joblib.load(tmp_path / "model")
     assert_same_state(snapshot(found), snapshot(model))
     assert_same_predictions(found, model, tiny[0])
 
 
-@pytest.mark.parametrize(("warm_start", "dtype"), [(False, "float32"), (True, "float32"),
-                                                   (True, "bfloat16")])
-def test_memory_mapped(extreme, tmp_path, warm_start, dtype):
+@pytest.mark.parametrize(("warm_start", "dtype", "ranker"), [
+    (False, "float32", "linear"), (True, "float32", None), (True, "bfloat16", "linear")])
+def test_memory_mapped(extreme, tmp_path, warm_start, dtype, ranker):
     X, Y = extreme[0][:200], extreme[1][:200]
-    model = small(warm_start=warm_start, dtype=dtype).fit(X, Y)
+    model = small(warm_start=warm_start, dtype=dtype, ranker=ranker).fit(X, Y)
     joblib.dump(model, tmp_path / "model")
     for mode in ("r", "c"):
         found = joblib.load(tmp_path / "model", mmap_mode=mode)
         assert isinstance(found._coefs[-1], np.memmap)
         assert_same_predictions(found, model, X)
-        np.testing.assert_array_equal(found.predict(X).toarray(), model.predict(X).toarray())
         if mode == "c":
             found.partial_fit(X, Y)
             continue
@@ -100,6 +120,112 @@ def test_skops(tiny, kind, setting):
     found = io.loads(written, trusted=trusted)
     assert_same_state(snapshot(found), snapshot(model))
     assert_same_predictions(found, model, X)
+
+
+# ---- files of other versions, and broken ones --------------------------------------------------
+
+def saved_by(model, version, number):
+    """A pickle as another slidelearn would have made it; None: before there was a stamp."""
+    stamp = {} if number is None else {"_slidelearn_format": number,
+                                       "_slidelearn_version": version}
+
+    class Other(SlideClassifier):
+        def __reduce__(self):
+            state = {k: v for k, v in self.__getstate__().items() if "slidelearn" not in k}
+            return SlideClassifier, (), {**state, **stamp}
+
+    other = Other()
+    vars(other).update(vars(model))
+    return other
+
+
+VERSIONS = {
+    "newer": ("9.0", 99, "saved by slidelearn 9.0 in format 99; slidelearn .* reads format 1 only.*"
+              "Load it with slidelearn 9.0"),
+    "unstamped": (None, None, "from before formats were numbered"),
+    "zero": ("0.0.1", 0, "in format 0"), "true": ("0.1", True, "in format True"),
+    "text": ("0.1", "1", "in format 1; "), "object": (None, object, "in format <class"),
+}
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+@pytest.mark.parametrize("case", VERSIONS)
+def test_other_formats(tiny, tmp_path, case, fitted):
+    version, number, words = VERSIONS[case]
+    model = small().fit(*tiny) if fitted else small()
+    other = saved_by(model, version, number)
+    with pytest.raises(ValueError, match=words):
+        pickle.loads(pickle.dumps(other))
+    joblib.dump(other, tmp_path / "model")
+    for mode in (None, "r"):
+        with pytest.raises(ValueError, match=words):
+            joblib.load(tmp_path / "model", mmap_mode=mode)
+
+
+def test_other_formats_in_skops(tiny, monkeypatch):
+    io = pytest.importorskip("skops.io")
+    monkeypatch.setattr(_state, "FORMAT", 2)
+    monkeypatch.setattr(_state, "__version__", "9.0")
+    written = io.dumps(small().fit(*tiny))
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"saved by slidelearn 9.0 in format 2"):
+        io.loads(written, trusted=["slidelearn._classifier.SlideClassifier"])
+
+
+def test_stamps_are_in_files_only(tiny):
+    model = small().fit(*tiny)
+    stamps = {"_slidelearn_format": 1, "_slidelearn_version": slidelearn.__version__}
+    for one in (model, small()):
+        assert stamps.items() <= one.__getstate__().items()
+    for one in (model, pickle.loads(pickle.dumps(model)), copy.copy(model), clone(model)):
+        assert not stamps.keys() & vars(one).keys() and not stamps.keys() & one.get_params().keys()
+
+
+def test_saved_search(tiny):
+    search = GridSearchCV(small(), {"dropout": [0.1, 0.2]}, cv=2).fit(*tiny)
+    found = pickle.loads(pickle.dumps(search))
+    assert_same_predictions(found.best_estimator_, search.best_estimator_, tiny[0])
+    assert found.best_estimator_.get_params() == search.best_estimator_.get_params()
+
+
+def test_a_failed_load_leaves_the_estimator_alone(tiny):
+    model = small().fit(*tiny)
+    before = snapshot(model)
+    for bad in ({**model.__getstate__(), "classes_": 3}, None, [], {}):
+        with pytest.raises(ValueError, match=r"classes_|must be a dict|before formats"):
+            model.__setstate__(bad)
+    assert_same_state(snapshot(model), before)
+
+
+def cuts(data):
+    """Beginnings of a file: short ones, and some up to all but a byte."""
+    return [data[:n] for n in sorted({*range(0, 64, 7), *range(64, len(data), len(data) // 40),
+                                      len(data) - 1})]
+
+
+BROKEN = (EOFError, pickle.UnpicklingError, ValueError, LookupError, struct.error, zlib.error,
+          zipfile.BadZipFile)
+
+
+def test_truncated_files(tiny, tmp_path):
+    io = pytest.importorskip("skops.io")
+    model = small().fit(*tiny)
+    for part in cuts(pickle.dumps(model)):
+        with pytest.raises(BROKEN):
+            pickle.loads(part)
+    for part in cuts(io.dumps(model)):
+        with pytest.raises(BROKEN):
+            io.loads(part, trusted=["slidelearn._classifier.SlideClassifier"])
+    path = tmp_path / "model"
+    for compress, modes in ((0, (None, "r")), (3, (None,))):
+        joblib.dump(model, path, compress=compress)
+        whole = path.read_bytes()
+        for part, mode in product(cuts(whole), modes):
+            if compress and len(part) > len(whole) - 8:
+                continue  # all that's missing is the checksum, which joblib doesn't read
+            path.write_bytes(part)
+            with pytest.raises(BROKEN):
+                joblib.load(path, mmap_mode=mode)
 
 
 # ---- tampered state ----------------------------------------------------------------------------
@@ -170,13 +296,13 @@ def test_tampered_state_is_refused(tiny, case):
     model = small(warm_start=True).fit(*tiny)
     state = model.__getstate__()
     TAMPERED[case](state)
-    with pytest.raises(ValueError, match=r"must|neurons|lack"):
+    with pytest.raises(ValueError, match=r"must|neurons|lack|positive"):
         small().__setstate__(state)
     if case in ("byte order", "strided", "strided bias", "unaligned"):
         return  # pickle mends these
     vars(model).update(state)
     tampered = pickle.dumps(model)
-    with pytest.raises(ValueError, match=r"must|neurons|lack"):
+    with pytest.raises(ValueError, match=r"must|neurons|lack|positive"):
         pickle.loads(tampered)
 
 

@@ -1,7 +1,8 @@
-"""The command line: `slidelearn train|predict|evaluate|convert`.
+"""The command line: `slidelearn train|predict|evaluate|convert|export`.
 
-`_parser` knows the options, `_options` those of the model; `_train`, `_predict` and `_convert` do
-the work on what `_data` and `_models` read and write; every expected error is a `UserError`.
+`_parser` knows the options, `_options` those of the model; `_train`, `_predict`, `_convert` and
+`_export` do the work on what `_data` and `_models` read and write; every expected error is a
+`UserError`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from .._classifier import SlideClassifier
+from .._safetensors import is_safetensors
+from .._state import WrongFormatError
 from ..datasets._files import replacing
 from ._errors import UserError, about, one_line
 
@@ -22,13 +24,16 @@ def save_model(model: SlideClassifier, path: str) -> int:
 
 
 def load_model(path: str, n_threads: int) -> SlideClassifier:
-    """Read a model that joblib wrote, here or from Python."""
+    """Read a model that joblib or `SlideClassifier.export` wrote, here or from Python."""
     with about(path):
-        open(path, "rb").close()
+        exported = is_safetensors(path)
     try:
-        model = joblib.load(path)
+        model = SlideClassifier.load(path) if exported else joblib.load(path)
     except Exception as error:  # unpickling can raise anything
-        raise UserError(f"{path}: not a model, or a damaged one: {one_line(error)}") from error
+        what = one_line(error)
+        if not isinstance(error, WrongFormatError) and not exported:
+            what = f"not a model, or a damaged one: {what}"
+        raise UserError(what if what.startswith(f"{path}:") else f"{path}: {what}") from error
     if not isinstance(model, SlideClassifier):
         raise UserError(f"{path}: holds a {type(model).__name__}, not a SlideClassifier")
     try:
@@ -41,3 +46,11 @@ def load_model(path: str, n_threads: int) -> SlideClassifier:
 def is_multilabel(model: SlideClassifier) -> bool:
     """Tell whether the model was fitted to an indicator: its classes are column numbers."""
     return model._target_kind != "labels"
+
+
+def n_best(k: int | None, model: SlideClassifier) -> int:
+    """Return how many labels to predict: at most all, five if nothing is asked for."""
+    n_classes = len(model.classes_)
+    if k is not None and k > n_classes:
+        raise UserError(f"-k is {k}, but the model has {n_classes} labels")
+    return min(5, n_classes) if k is None else k

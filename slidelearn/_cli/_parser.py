@@ -10,6 +10,8 @@ from .._version import __version__
 from ._convert import convert
 from ._data import FORMATS
 from ._errors import UserError
+from ._export import FORMATS as MODEL_FORMATS
+from ._export import export
 from ._options import add_estimator_options
 from ._predict import evaluate, predict
 from ._train import train
@@ -25,7 +27,7 @@ data files:
 Results replace files of their name, when they are complete.
 exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C.
 """
-TRUST = ("A model file is a pickle (by joblib), which can run any code when it is loaded: "
+TRUST = ("A model file by train is a pickle (by joblib), which can run any code when it is loaded: "
          "use those only that come from where you trust.")
 
 
@@ -50,7 +52,7 @@ def make_parser() -> Parser:
             name, help=description.partition(".")[0], epilog=FILES,
             description=textwrap.fill(description, 80),
             formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-            parents=[*parents, _common()])
+            parents=[*parents, *([] if function is export else [_common()]), _debug()])
         command.set_defaults(command=function)
         return command
 
@@ -59,6 +61,8 @@ def make_parser() -> Parser:
     _add_evaluate(add(evaluate, "Print precision and nDCG at k. " + TRUST, _with_model()))
     _add_convert(add(convert, "Write a data set in another format. Text to text takes little "
                      "memory."))
+    _add_export(add(export, "Write a model for prediction only: a safetensors file, which is no "
+                    f"pickle, or an ONNX graph. {TRUST}"))
     return parser
 
 
@@ -69,8 +73,13 @@ def _common() -> Parser:
     common.add_argument("--one-based", action="store_true",
                         help="features of svmlight files, read or written, count from one")
     common.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
-    common.add_argument("--debug", action="store_true", help="show where an error came from")
     return common
+
+
+def _debug() -> Parser:
+    debug = Parser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show where an error came from")
+    return debug
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +105,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _with_model() -> Parser:
     """Arguments of commands that use a model."""
     parser = Parser(add_help=False)
-    parser.add_argument("model", metavar="MODEL", help="written by train, or by joblib.dump")
+    _add_model(parser)
     _add_data(parser)
     parser.add_argument("--method", choices=("exact", "lsh"), default="exact",
                         help="how the best labels are found (default: exact)")
@@ -134,6 +143,25 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
                         help="format of OUT, if not by its name: .txt or .xmc, .svm, .svmlight or "
                         ".libsvm, .npz")
     parser.add_argument("--labels-out", metavar="FILE", help="where the labels go, for npz")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("out", metavar="OUT", help="the file to write; see --to")
+    parser.add_argument("--to", choices=MODEL_FORMATS,
+                        help="format of OUT, if not by its name: .safetensors, .onnx")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="safetensors: how the "
+                        "output layer is stored (default: as it is)")
+    parser.add_argument("--hash-tables", action="store_true",
+                        help="safetensors: with the tables of --method lsh")
+    parser.add_argument("-k", type=_positive, metavar="INT", help="onnx: labels a row (default: 5)")
+    parser.add_argument("--sparse", action="store_true",
+                        help="onnx: the inputs are the arrays of a CSR matrix, not a dense one")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL",
+                        help="written by train or export, or by joblib.dump")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

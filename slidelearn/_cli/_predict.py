@@ -28,7 +28,7 @@ from ._data import (
     unlimited,
 )
 from ._errors import UserError, about
-from ._models import is_multilabel, load_model
+from ._models import is_multilabel, load_model, n_best
 
 ROWS = 8192  # predicted at a time
 
@@ -44,7 +44,7 @@ def predict(args: argparse.Namespace) -> None:
              else _label_names(args.label_names, model))
     data = _data_for(model, args, labels_matter=False)
     with _output(args.out) as write:
-        for _, labels, scores in _predictions(model, data, _n_best(args.k, model), args,
+        for _, labels, scores in _predictions(model, data, n_best(args.k, model), args,
                                               show=args.out is not None):
             write(_lines(names, model, labels, expit(scores) if args.proba else scores))
 
@@ -57,7 +57,7 @@ def evaluate(args: argparse.Namespace) -> None:
     data = _data_for(model, args, labels_matter=True)
     ks = args.k or [k for k in (1, 3, 5) if k <= len(model.classes_)]
     truth, best = [], []
-    for Y, labels, _ in _predictions(model, data, _n_best(max(ks), model), args, show=True):
+    for Y, labels, _ in _predictions(model, data, n_best(max(ks), model), args, show=True):
         truth.append(Y)
         best.append(labels)
     if not truth:
@@ -138,14 +138,6 @@ def _data_for(model: SlideClassifier, args: argparse.Namespace, labels_matter: b
         raise UserError(f"{args.labels or args.data}: {shape.n_labels} labels, but the model has "
                         f"{n_labels}")
     return data
-
-
-def _n_best(k: int | None, model: SlideClassifier) -> int:
-    """Return how many labels to predict: at most all, five if nothing is asked for."""
-    n_classes = len(model.classes_)
-    if k is not None and k > n_classes:
-        raise UserError(f"-k is {k}, but the model has {n_classes} labels")
-    return min(5, n_classes) if k is None else k
 
 
 def _label_names(path: str, model: SlideClassifier) -> np.ndarray:

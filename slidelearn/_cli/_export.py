@@ -1,0 +1,47 @@
+"""`slidelearn export`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from functools import partial
+
+from ..datasets._files import replacing
+from ._data import check_writable
+from ._errors import UserError, about
+from ._models import load_model, n_best
+
+FORMATS = ("safetensors", "onnx")
+OPTIONS = {"safetensors": ("dtype", "hash_tables"), "onnx": ("k", "sparse")}
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a model for prediction only."""
+    kind = args.to or os.path.splitext(args.out)[1].removeprefix(".")
+    if kind not in FORMATS:
+        raise UserError(f"{args.out}: the name doesn't tell the format; say --to")
+    for other in set(FORMATS) - {kind}:
+        for name in OPTIONS[other]:
+            if getattr(args, name):
+                option = f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} is for {other} files")
+    check_writable(args.out)
+    model = load_model(args.model, -1)
+    with about(args.model):
+        if kind == "safetensors":
+            write = partial(model.set_params(n_jobs=None).export, args.out, dtype=args.dtype,
+                            hash_tables=args.hash_tables)
+        else:
+            try:
+                importlib.import_module("onnx")
+            except ImportError as error:
+                raise UserError("onnx files need the package onnx: pip install onnx") from error
+            data = model.to_onnx(n_best(args.k, model), sparse=args.sparse).SerializeToString()
+            write = partial(_write, args.out, data)
+    write()
+
+
+def _write(path: str, data: bytes) -> None:
+    with replacing(path) as stream:
+        stream.write(data)

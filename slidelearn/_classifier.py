@@ -225,7 +225,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     intercepts_ : list of ndarray of shape (n_out,), float32
 
-    ranker_coef_ : sparse array of shape (n_classes, n_features_in_), float32, or None
+    ranker_coef_ : sparse array of shape (n_classes, `n_features_in_`), float32, or None
         Weights of the linear rankers, CSR; None without them.
 
     ranker_intercept_ : ndarray of shape (n_classes,), float32, or None
@@ -243,7 +243,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Columns of X.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X had string feature names.
 
     n_iter_ : int

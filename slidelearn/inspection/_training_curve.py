@@ -107,7 +107,8 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : fitted SlideClassifier, or a Pipeline that ends in one
+        estimator : SlideClassifier or Pipeline
+            Fitted; a Pipeline must end in a SlideClassifier.
         column : str, default="loss"
             What to plot: a key of `history_`.
         name : str, default=None

@@ -76,8 +76,6 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_execution_timeout = 600
 nb_merge_streams = True
-# Said in each kernel, and nothing for readers.
-os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 
 # -- Gallery
 

@@ -51,7 +51,6 @@ default_role = "py:obj"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say more
-python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False  # the templates list them
 numpydoc_validation_checks = {
@@ -85,8 +84,8 @@ sphinx_gallery_conf = {
     "backreferences_dir": "api/backreferences",
     "doc_module": ("slidelearn",),
     "reference_url": {"slidelearn": None},
-    "abort_on_example_error": True,
     "show_memory": False,
+    "write_computation_times": False,
     "download_all_examples": False,
     "image_scrapers": ("matplotlib",),
     "remove_config_comments": True,

@@ -67,9 +67,8 @@ numpydoc_validation_checks = {
 # -- Markdown and notebooks
 
 highlight_language = "none"  # of a code block that doesn't say
-myst_enable_extensions = ["attrs_block", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-myst_links_external_new_tab = False
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True

@@ -41,8 +41,10 @@ if os.environ.get("SLIDELEARN_DOCS_INTERSPHINX"):
 # Every reference must lead somewhere. Left out: other projects, and single backticks, which become
 # links where they name something of the API and code where they don't (parameters, private files).
 nitpicky = True
+OTHERS = sorted(sys.stdlib_module_names | {"sklearn", "scipy", "numpy", "matplotlib", "joblib",
+                                           "pandas", "polars", "tqdm"})
 nitpick_ignore_regex = [
-    (r"py:.*", r"(sklearn|scipy|numpy|matplotlib|joblib|pandas)\..*"),
+    (r"py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     (r"py:obj", r".*"),
 ]
 default_role = "py:obj"

@@ -37,9 +37,9 @@ MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of pre
 class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """Neural network for very many classes, trained on small active sets of output neurons.
 
-    A network with ReLU hidden layers whose output layer may have 10^3 to 10^6 neurons. For each
-    batch only the neurons of its labels and some sampled ones are computed and updated, so that
-    the cost of a sample hardly depends on the number of classes. Sampling can be random and
+    A network with ReLU hidden layers whose output layer may have a thousand to a million neurons.
+    For each batch only the neurons of its labels and some sampled ones are computed and updated,
+    so that the cost of a sample hardly depends on the number of classes. Sampling can be random and
     shared by the batch (the default), or by locality-sensitive hashing as in SLIDE [1]_.
 
     Takes sparse or dense X, and y as labels (binary, multiclass) or as an indicator (multi-label),
@@ -225,7 +225,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     intercepts_ : list of ndarray of shape (n_out,), float32
 
-    ranker_coef_ : sparse array of shape (n_classes, n_features_in_), float32, or None
+    ranker_coef_ : sparse array of shape (n_classes, `n_features_in_`), float32, or None
         Weights of the linear rankers, CSR; None without them.
 
     ranker_intercept_ : ndarray of shape (n_classes,), float32, or None
@@ -243,7 +243,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     n_features_in_ : int
         Columns of X.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if X had string feature names.
 
     n_iter_ : int
@@ -1068,28 +1068,26 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return (self._network(), _state.as_ranker(self.__dict__), check_X(self, X, reset=False),
                 effective_n_threads(self.n_jobs))
 
+    # Without docstrings, so that documentation shows what the class says of these attributes.
+
     @property
     def coefs_(self):
-        """Weights of the layers, see the class."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError("The model isn't fitted yet, so it has no coefs_.")
         return _state.public_coefs(self._coefs)
 
     @property
     def ranker_coef_(self):
-        """Weights of the linear rankers, see the class."""
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.coef
 
     @property
     def ranker_intercept_(self):
-        """Intercepts of the linear rankers, see the class."""
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.intercept
 
     @property
     def ranker_penalty_(self):
-        """Weight of the linear rankers, see the class."""
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.penalty
 

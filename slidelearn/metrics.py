@@ -62,7 +62,8 @@ def precision_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any =
 
     See Also
     --------
-    recall_at_k, ndcg_at_k
+    recall_at_k : Share of the right labels that are found.
+    ndcg_at_k : Discounts right labels by their rank.
     sklearn.metrics.top_k_accuracy_score : The same times k for one label a row, from scores.
 
     References
@@ -274,7 +275,7 @@ def propensity_scored_precision_at_k(
 def propensity_scored_ndcg_at_k(
     y_true: Any, y_topk: Any, propensities: Any, k: int = 5, *, sample_weight: Any = None
 ) -> float:
-    """nDCG at k that rewards rare labels, relative to the best achievable.
+    """Propensity-scored nDCG at k: rewards rare labels, relative to the best achievable.
 
     A right label at rank r gains ``1 / (propensity * log2(r + 1))``, and the sum of a row is
     divided by that of ``1 / log2(r + 1)`` over ``min(k, number of labels)`` ranks [1]_. As in the

@@ -146,12 +146,10 @@ def iter_xmc_file(
     dtype : {numpy.float32, numpy.float64}, default=numpy.float32
         Type of the feature values.
 
-    Yields
-    ------
-    X : scipy.sparse.csr_matrix of shape (<= chunk_size, n_features), dtype `dtype`
-        As for :func:`load_xmc_file`.
-    Y : scipy.sparse.csr_matrix of shape (<= chunk_size, n_labels), dtype float32
-        As for :func:`load_xmc_file`.
+    Returns
+    -------
+    parts : iterator of (X, Y)
+        Each as of :func:`load_xmc_file`, with at most `chunk_size` rows.
 
     Raises
     ------

@@ -42,6 +42,8 @@ class MultilabelCalibrationDisplay:
 
     Attributes
     ----------
+    calibration_error : float
+        Mean distance of `prob_true` from `prob_pred`, weighted by `counts`.
     line_ : matplotlib Line2D
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
@@ -112,8 +114,10 @@ class MultilabelCalibrationDisplay:
 
         Parameters
         ----------
-        estimator : fitted multi-label estimator with `predict_proba`
+        estimator : estimator
+            Fitted to an indicator y, with `predict_proba`.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
         y : {array-like, sparse} of shape (n_samples, n_classes)
             True labels.
         n_bins : int, default=10

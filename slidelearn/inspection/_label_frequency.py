@@ -31,9 +31,9 @@ class LabelFrequencyDisplay:
     precision, recall : ndarrays of shape (n_bins,)
         NaN where nothing is predicted, or nothing true.
     n_labels : ndarray of shape (n_bins,), int64
-        Labels in each bin,
+        Labels in each bin.
     n_predicted, n_true : ndarrays of shape (n_bins,), int64
-        and how often they are predicted, and true.
+        How often they are predicted, and true.
     name : str, default=None
         For the legend.
 
@@ -65,6 +65,7 @@ class LabelFrequencyDisplay:
         ax : matplotlib Axes, default=None
             None makes a new figure.
         metric : {"precision", "recall"}, default="precision"
+            What to plot.
         name : str, default=None
             For the legend; None takes that of the display.
         **kwargs : dict
@@ -104,8 +105,11 @@ class LabelFrequencyDisplay:
 
         Parameters
         ----------
-        estimator : fitted estimator with `predict_topk`, or a Pipeline or search that ends in one
+        estimator : estimator
+            Fitted, with `predict_topk`, or a Pipeline or search that ends in such a
+            one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
         y : {array-like, sparse} of shape (n_samples, n_classes)
             True labels.
         y_train : {array-like, sparse} of shape (n_train_samples, n_classes)

@@ -85,14 +85,18 @@ class PrecisionAtKDisplay:
 
         Parameters
         ----------
-        estimator : fitted estimator with `predict_topk`, or a Pipeline or search that ends in one
+        estimator : estimator
+            Fitted, with `predict_topk`, or a Pipeline or search that ends in such a
+            one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
         y : {array-like, sparse} of shape (n_samples, n_classes) or array-like of shape \
                 (n_samples,)
             True labels.
         k : int, default=5
             Labels to predict.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
         name : str, default=None
             For the legend; None is the name of the class.
         ax : matplotlib Axes, default=None
@@ -122,6 +126,7 @@ class PrecisionAtKDisplay:
         y_topk : array-like of shape (n_samples, k)
             Predicted labels, best first, as from `SlideClassifier.predict_topk`.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
         name : str, default=None
             For the legend.
         ax : matplotlib Axes, default=None

@@ -108,7 +108,8 @@ class TrainingCurveDisplay:
 
         Parameters
         ----------
-        estimator : fitted SlideClassifier, or a Pipeline or search that ends in one
+        estimator : SlideClassifier or Pipeline
+            Fitted; a Pipeline or search must end in a SlideClassifier.
         column : str, default="loss"
             What to plot: a key of `history_`.
         name : str, default=None

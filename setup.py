@@ -29,6 +29,8 @@ REQUIRE_OPENMP = os.environ.get("SLIDELEARN_REQUIRE_OPENMP", "0") not in ("", "0
 STABLE_ABI = (sys.implementation.name == "cpython"
               and not sysconfig.get_config_var("Py_GIL_DISABLED"))
 OLDEST_PYTHON = (3, 11)  # as requires-python says
+LIMITED_API = [("Py_LIMITED_API", "0x{:02x}{:02x}0000".format(*OLDEST_PYTHON))]
+WHEEL_TAG = "cp{}{}".format(*OLDEST_PYTHON)
 
 DIRECTIVES = {
     "language_level": 3,
@@ -99,7 +101,7 @@ def extensions():
                 f"slidelearn._kernels.{source.stem}",
                 [str(source)],
                 include_dirs=[str(KERNELS)],
-                define_macros=[("Py_LIMITED_API", "0x%02x%02x0000" % OLDEST_PYTHON)] * STABLE_ABI,
+                define_macros=LIMITED_API if STABLE_ABI else [],
                 py_limited_api=STABLE_ABI,
                 depends=[str(header) for header in sorted(KERNELS.rglob("*.h"))],
             )
@@ -113,5 +115,5 @@ def extensions():
 setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp%d%d" % OLDEST_PYTHON}} if STABLE_ABI else {},
+    options={"bdist_wheel": {"py_limited_api": WHEEL_TAG}} if STABLE_ABI else {},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
@@ -150,7 +151,7 @@ def _finite(array: np.ndarray) -> bool:
     return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
-def _check_optimizer_state(saved, network) -> None:
+def _check_optimizer_state(saved: list[list[np.ndarray]], network: Network) -> None:
     if len(saved) not in (0, len(network.layers)):
         raise ValueError(f"_optimizer_state must have one entry for each of the "
                          f"{len(network.layers)} layers or none, found {len(saved)}.")
@@ -169,7 +170,7 @@ def _check_optimizer_state(saved, network) -> None:
             _check_array(f"_optimizer_state[{i}][{j}]", array, shape, parameter.dtype)
 
 
-def _check_ranker(arrays, n_classes, n_features) -> None:
+def _check_ranker(arrays: list[np.ndarray], n_classes: int, n_features: int) -> None:
     if len(arrays) not in (0, 5):
         raise ValueError(f"_ranker must have 5 arrays or none, found {len(arrays)}.")
     if not arrays:
@@ -188,7 +189,8 @@ def _check_ranker(arrays, n_classes, n_features) -> None:
         raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
 
 
-def _check_array(name, array, shape, dtype=np.float32, order="C") -> None:
+def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: DTypeLike = np.float32,
+                 order: str = "C") -> None:
     found = (f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray)
              else type(array).__name__)
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:

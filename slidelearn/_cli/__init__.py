@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 from ._errors import UserError, one_line
 from ._parser import make_parser
@@ -61,7 +62,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
     return UNEXPECTED, (f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: TextIO | None = None, line: str | None = None) -> None:
     """Print a warning in one line, without the place in the code."""
     print(f"slidelearn: warning: {one_line(message)}", file=sys.stderr)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Callable
 from typing import NoReturn
 
 from .._version import __version__
@@ -44,7 +45,8 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"slidelearn {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(function, description: str, *parents: Parser) -> argparse.ArgumentParser:
+    def add(function: Callable[[argparse.Namespace], None], description: str,
+            *parents: Parser) -> argparse.ArgumentParser:
         name = function.__name__
         command = commands.add_parser(
             name, help=description.partition(".")[0], epilog=FILES,

@@ -1060,6 +1060,18 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return tags
 
 
+class NonFiniteScoresError(ValueError):
+    """The scores of a row of X overflow."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+    def __str__(self) -> str:
+        return (f"The scores of row {self.row} of X are not finite: its values are too large for "
+                "this model.")
+
+
 @contextmanager
 def _unchanged_on_error(estimator: Any) -> Iterator[None]:
     """Put all attributes back if the block raises."""
@@ -1083,6 +1095,4 @@ def _check_k(k: object, largest: int, what: str) -> None:
 
 def _check_scores(scores: np.ndarray, rows: np.ndarray) -> None:
     if not np.isfinite(scores).all():
-        row = rows[int(np.argmin(np.isfinite(scores).all(axis=1)))]
-        raise ValueError(f"The scores of row {row} of X are not finite: its values are too large "
-                         "for this model.")
+        raise NonFiniteScoresError(int(rows[np.argmin(np.isfinite(scores).all(axis=1))]))

@@ -24,7 +24,7 @@ data files:
   count from zero (see --one-based).
 
 Results replace files of their name, when they are complete.
-exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C.
+exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C, 143 SIGTERM.
 """
 TRUST = ("A model file is a pickle (by joblib), which can run any code when it is loaded: "
          "use those only that come from where you trust.")

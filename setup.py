@@ -40,6 +40,7 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "embedsignature": True,
+    "freethreading_compatible": True,
 }
 
 # No -ffast-math and no contraction behind our back: a fused multiply-add stands in the source

@@ -12,6 +12,7 @@ SLIDELEARN_BOUNDSCHECK=1
 
 import os
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,14 @@ KERNELS = Path("slidelearn") / "_kernels"
 CHECKED = os.environ.get("SLIDELEARN_BOUNDSCHECK", "0") not in ("", "0")
 REQUIRE_OPENMP = os.environ.get("SLIDELEARN_REQUIRE_OPENMP", "0") not in ("", "0")
 
+# One wheel for all versions of CPython: kernels use its stable ABI, which costs a call about half a
+# microsecond (CONTRIBUTING.md). Free-threaded builds have none.
+STABLE_ABI = (sys.implementation.name == "cpython"
+              and not sysconfig.get_config_var("Py_GIL_DISABLED"))
+OLDEST_PYTHON = (3, 11)  # as requires-python says
+LIMITED_API = [("Py_LIMITED_API", "0x{:02x}{:02x}0000".format(*OLDEST_PYTHON))]
+WHEEL_TAG = "cp{}{}".format(*OLDEST_PYTHON)
+
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": CHECKED,
@@ -31,6 +40,7 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "embedsignature": True,
+    "freethreading_compatible": True,
 }
 
 # No -ffast-math and no contraction behind our back: a fused multiply-add stands in the source
@@ -92,6 +102,8 @@ def extensions():
                 f"slidelearn._kernels.{source.stem}",
                 [str(source)],
                 include_dirs=[str(KERNELS)],
+                define_macros=LIMITED_API if STABLE_ABI else [],
+                py_limited_api=STABLE_ABI,
                 depends=[str(header) for header in sorted(KERNELS.rglob("*.h"))],
             )
             for source in sorted(KERNELS.glob("*.pyx"))
@@ -101,4 +113,8 @@ def extensions():
     )
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildKernels})
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": WHEEL_TAG}} if STABLE_ABI else {},
+)

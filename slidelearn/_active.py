@@ -138,7 +138,7 @@ class ActiveSetSampler:
             self._changed[active.shared] = True
             self._changed[active.own] = True
 
-    def _draw_shared(self, rows, step) -> np.ndarray:
+    def _draw_shared(self, rows: np.ndarray, step: int) -> np.ndarray:
         if self._everything is not None:
             return self._everything
         n_classes, n_random = len(self.slot), self.plan.n_random
@@ -157,7 +157,8 @@ class ActiveSetSampler:
         shared.sort()
         return shared
 
-    def _draw_own(self, rows, hidden, step) -> tuple[np.ndarray, np.ndarray]:
+    def _draw_own(self, rows: np.ndarray, hidden: np.ndarray,
+                  step: int) -> tuple[np.ndarray, np.ndarray]:
         plan = self.plan
         n = len(rows)
         candidates, n_candidates = np.empty((n, 0), np.int32), np.zeros(n, np.int32)
@@ -179,7 +180,7 @@ class ActiveSetSampler:
         )
         return own, counts
 
-    def _follow_weights(self, hidden, step) -> None:
+    def _follow_weights(self, hidden: np.ndarray, step: int) -> None:
         """Bring the tables up to date when the schedule says so."""
         assert self._index is not None
         action: str | None

@@ -42,7 +42,7 @@ class ScoreHistogram:
         self.true += _count(true_scores)
 
 
-def _count(scores) -> np.ndarray:
+def _count(scores: np.ndarray) -> np.ndarray:
     place = np.ravel(scores) * np.float32(1 / BIN_WIDTH)
     place += np.float32(N_BINS / 2)
     np.fmin(np.fmax(place, 0, out=place), N_BINS - 1, out=place)  # NaN counts as the lowest
@@ -147,7 +147,7 @@ def _logistic_regression(design: np.ndarray, count: np.ndarray | float, target: 
     """Coefficients of the rows of `design`, by Newton's method with step halving (Lin, Lin and Weng
     2007, "A note on Platt's probabilistic outputs for support vector machines")."""
 
-    def loss(line):
+    def loss(line: np.ndarray) -> float:
         z = line @ design
         return -(count * (target * log_expit(z) + (1 - target) * log_expit(-z))).sum()
 

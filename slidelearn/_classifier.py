@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -21,7 +25,9 @@ from ._class_weight import class_weights, weighted_labels
 from ._compat import CallbackSupportMixin, with_callbacks
 from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
 from ._history import History
-from ._hooks import Hooks
+from ._hooks import Hooks, State
+from ._labels import Targets
+from ._lsh import LSHIndex
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
 from ._ranker import Ranker, choose_penalty, fit_ranker
@@ -30,8 +36,16 @@ from ._threads import effective_n_threads
 from ._training import Recipe, Trainer, log_inclusion
 from ._validation import CSR, check_weights, check_X
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 MAX_DENSE_SCORES = 2**28  # entries of a dense result: 2 GiB of float64
 MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of prediction
+
+MatrixLike: TypeAlias = Any  # array-like, sparse matrix or array, or dataframe: scipy has no types
+TargetLike: TypeAlias = Any  # labels or an indicator, in such forms
+Monitor: TypeAlias = Callable[[int, "SlideClassifier", dict[str, float]], object]
+Derived: TypeAlias = Callable[[Network, int], State]
 
 
 class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -303,51 +317,67 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints = CONSTRAINTS
+    _ranker: list[np.ndarray]
+    _index: tuple[SamplingPlan, LSHIndex] | None  # hash tables, and what they were made by
     _optimizer_state: list[list[np.ndarray]]  # of each layer, see _state.optimizer_state
+
+    classes_: NDArray[Any]
+    intercepts_: list[NDArray[np.float32]]
+    out_activation_: str
+    calibration_: NDArray[np.float64]
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    n_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    history_: dict[str, list[float]]
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
 
     def __init__(
         self,
-        hidden_layer_sizes=(256,),
+        hidden_layer_sizes: Sequence[int] | int = (256,),
         *,
-        loss="auto",
-        class_weight=None,
-        solver="adam",
-        learning_rate="linear",
-        learning_rate_init=0.01,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        dtype="float32",
-        batch_size="auto",
-        max_iter=8,
-        dropout=0.4,
-        sampling="random",
-        n_random=300,
-        share_random=True,
-        n_candidates=256,
-        min_collisions=2,
-        hash_function="simhash",
-        hash_length=None,
-        n_tables=50,
-        bucket_size=128,
-        insertion="fifo",
-        center=True,
-        rebuild_interval=50,
-        rebuild_growth=1.05,
-        redraw_every=0,
-        ranker="auto",
-        C=1.0,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=3,
-        tol=1e-4,
-        calibrate=True,
-        shuffle=True,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal["auto", "sigmoid", "softmax"] = "auto",
+        class_weight: Mapping[Any, float] | Literal["balanced", "propensity"] | None = None,
+        solver: Literal["adam", "adagrad", "sgd"] = "adam",
+        learning_rate: Literal["linear", "constant"] = "linear",
+        learning_rate_init: float = 0.01,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 8,
+        dropout: float = 0.4,
+        sampling: Literal["random", "vanilla", "topk", "threshold", "all"] = "random",
+        n_random: int = 300,
+        share_random: bool = True,
+        n_candidates: int = 256,
+        min_collisions: int = 2,
+        hash_function: Literal["simhash", "wta", "dwta", "minhash"] = "simhash",
+        hash_length: int | None = None,
+        n_tables: int = 50,
+        bucket_size: int = 128,
+        insertion: Literal["fifo", "reservoir"] = "fifo",
+        center: bool = True,
+        rebuild_interval: int = 50,
+        rebuild_growth: float = 1.05,
+        redraw_every: int = 0,
+        ranker: Literal["auto", "linear"] | None = "auto",
+        C: float = 1.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        tol: float = 1e-4,
+        calibrate: bool = True,
+        shuffle: bool = True,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = 0,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.loss = loss
         self.class_weight = class_weight
@@ -391,7 +421,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     # ---------------------------------------------------------------- fitting
 
     @with_callbacks
-    def fit(self, X, y, sample_weight=None, monitor=None):
+    def fit(self, X: MatrixLike, y: TargetLike, sample_weight: ArrayLike | None = None,
+            monitor: Monitor | None = None) -> Self:
         """Train for `max_iter` epochs.
 
         Parameters
@@ -434,7 +465,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                       resume=self.warm_start and self.__sklearn_is_fitted__())
         return self
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: MatrixLike, y: TargetLike, classes: ArrayLike | None = None,
+                    sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch on a part of the data, from where the last call stopped.
 
         Trains the network only, at a constant learning rate, and holds nothing out: the ranker and
@@ -469,7 +501,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                       resume=self.__sklearn_is_fitted__())
         return self
 
-    def _fit(self, X, y, sample_weight, classes, *, resume, one_epoch, hooks):
+    def _fit(self, X: Any, y: Any, sample_weight: Any, classes: Any, *, resume: bool,
+             one_epoch: bool, hooks: Hooks | None) -> None:
         widths = check_parameters(self)
         n_threads = effective_n_threads(self.n_jobs)
         X = check_X(self, X, reset=not resume)
@@ -505,11 +538,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         finish = partial(self._finish, network, stopping, derived)
         hooks = hooks if hooks is not None and hooks.active else None
 
-        def begin_epoch():
+        def begin_epoch() -> None:
             if hooks is not None:
                 hooks.begin_epoch()
 
-        def end_epoch(number):
+        def end_epoch(number: int) -> bool:
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
@@ -546,7 +579,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if hooks is not None:
             hooks.end()
 
-    def _encode(self, y, n_samples, classes, resume, one_epoch):
+    def _encode(self, y: Any, n_samples: int, classes: Any, resume: bool,
+                one_epoch: bool) -> Targets:
         known = self.classes_ if resume else classes
         if one_epoch and classes is not None:
             classes = np.asarray(classes)
@@ -564,7 +598,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                              + ("an indicator." if self._target_kind != "labels" else "labels."))
         return targets
 
-    def _start(self, targets):
+    def _start(self, targets: Targets) -> None:
         """Everything that a model has before its first epoch, except parameters."""
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(0, 2**31 - 1)) << 32 | int(rng.randint(0, 2**31 - 1))
@@ -584,7 +618,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.history_ = History({}).table
         self.validation_scores_ = self.best_validation_score_ = None
 
-    def _split(self, weight, targets, one_epoch):
+    def _split(self, weight: np.ndarray, targets: Targets,
+               one_epoch: bool) -> tuple[np.ndarray, np.ndarray]:
         """Rows to train on, and rows held out for early stopping and calibration."""
         rows, n = np.flatnonzero(weight > 0), 0
         if one_epoch:
@@ -601,7 +636,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         order = np.random.default_rng(self._seed).permutation(rows)
         return np.sort(order[n:]), order[:n]
 
-    def _count_labels(self, targets, weight):
+    def _count_labels(self, targets: Targets, weight: np.ndarray) -> None:
         """Label frequencies, for initial biases and inclusion probabilities."""
         matrix = targets.matrix
         repeated = np.repeat(weight, np.diff(matrix.indptr))
@@ -609,7 +644,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             matrix.indices, repeated, minlength=len(self.classes_))
         self._n_seen = self._n_seen + float(weight.sum(dtype=np.float64))
 
-    def _recipe(self, n_samples, one_epoch):
+    def _recipe(self, n_samples: int, one_epoch: bool) -> Recipe:
         size = self.batch_size
         if size == "auto":
             size = auto_batch_size(n_samples)
@@ -620,7 +655,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             min(size, n_samples), self.dropout, self.shuffle, self._sampling_plan(),
         )
 
-    def _sampling_plan(self):
+    def _sampling_plan(self) -> SamplingPlan:
         n_classes = len(self.classes_)
         return SamplingPlan(
             self.sampling, min(self.n_random, n_classes), self.share_random,
@@ -629,7 +664,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             self.rebuild_interval, self.rebuild_growth, self.redraw_every,
         )
 
-    def _new_network(self, X, recipe, widths, per_class):
+    def _new_network(self, X: CSR, recipe: Recipe, widths: list[int],
+                     per_class: np.ndarray | None) -> Network:
         counts, n = self._label_counts, self._n_seen
         if recipe.loss == "sigmoid":
             prior = (counts + 0.5) / (n + 1)
@@ -644,7 +680,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             layer.reset_state(recipe.solver)
         return network
 
-    def _resumed_network(self, widths):
+    def _resumed_network(self, widths: list[int]) -> Network:
         """A copy of the fitted parameters, to be trained further."""
         network = self._network()
         fitted = [len(bias) for bias in self.intercepts_[:-1]]
@@ -657,7 +693,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                              "mmap_mode, or with mmap_mode='c'.")
         return _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
 
-    def _adopt(self, network, keep_state):
+    def _adopt(self, network: Network, keep_state: bool) -> None:
         """Make `network` this model's, before training: whatever happens then, there is a model."""
         if hasattr(self, "_optimizer_state"):
             self._optimizer_state.clear()  # it belongs to the network now, or to none
@@ -666,7 +702,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
         self._index, self._pruning = None, _prediction.Pruning()
 
-    def _fit_ranker(self, network, X, targets, weight, rows, held_out, n_threads):
+    def _fit_ranker(self, network: Network, X: CSR, targets: Targets, weight: np.ndarray,
+                    rows: np.ndarray, held_out: np.ndarray, n_threads: int) -> None:
         ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
         held_out = held_out[:_calibration.MAX_ROWS]
         if len(held_out) >= _calibration.MIN_ROWS:
@@ -674,14 +711,16 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.ranker == "linear" or ranker.penalty > 0:
             self._ranker = ranker.arrays
 
-    def _finish(self, network, stopping, derived, max_pairs):
+    def _finish(self, network: Network, stopping: EarlyStopping | None, derived: Derived,
+                max_pairs: int) -> None:
         """What follows the last epoch; can be repeated."""
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
         self.__dict__.update(derived(network, max_pairs))
 
-    def _derived(self, X, targets, rows, held_out, n_threads, network, max_pairs):
+    def _derived(self, X: CSR, targets: Targets, rows: np.ndarray, held_out: np.ndarray,
+                 n_threads: int, network: Network, max_pairs: int) -> State:
         """Attributes that follow from trained parameters."""
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
         hidden = _prediction.hidden_activations(network, X, some, n_threads)
@@ -692,7 +731,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out, n_threads)
         return attributes
 
-    def _as_stopped(self, network, stopping, derived):
+    def _as_stopped(self, network: Network, stopping: EarlyStopping | None,
+                    derived: Derived) -> State:
         """Attributes of the model as if training had stopped now, sharing no array with it."""
         best = stopping.best_network() if stopping is not None else None
         network = best if best is not None else network.copy()
@@ -700,7 +740,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "_index": None, "_pruning": _prediction.Pruning(),
                 **derived(network, _calibration.MAX_PAIRS)}
 
-    def _record(self, trainer, history, stopping):
+    def _record(self, trainer: Trainer | None, history: History,
+                stopping: EarlyStopping | None) -> None:
         """What has been trained so far; can be repeated."""
         if trainer is not None:
             self.t_ = trainer.steps_before + trainer.step
@@ -716,7 +757,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------- prediction
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> Any:
         """Labels, or the label set of each sample if y was an indicator.
 
         Parameters
@@ -752,7 +793,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         indices = np.concatenate(found) if found else np.empty(0, np.int32)
         return _labels.decode_indicator(indptr, indices, len(self.classes_), self._target_kind)
 
-    def predict_topk(self, X, k=5, *, method="exact"):
+    def predict_topk(
+        self, X: MatrixLike, k: int = 5, *, method: Literal["exact", "lsh"] = "exact"
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """The k best classes of each sample.
 
         Works at any number of classes: beside the result it needs at most some 16 MiB (64 samples
@@ -805,7 +848,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         _check_scores(scores, rows)
         return self.classes_[best], _calibration.log_odds(self.calibration_, scores)
 
-    def similar_labels(self, labels, k=5):
+    def similar_labels(self, labels: Any, k: int = 5) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """The k classes most like some class: greatest cosine of the output layer's weights.
 
         Exact, in bounded memory: a part of the output layer at a time.
@@ -838,7 +881,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         shape = (*rows.shape, int(k))
         return self.classes_[places].reshape(shape), cosines.astype(np.float64).reshape(shape)
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
         """Scores of all classes.
 
         Parameters
@@ -864,7 +907,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             return scores[:, 1] - scores[:, 0]
         return scores
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Probabilities of all classes.
 
         Parameters
@@ -889,7 +932,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             return softmax(scores, axis=1)
         return np.exp(self._log_proba(scores))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MatrixLike) -> NDArray[np.float64]:
         """Logarithms of `predict_proba`, without its underflow.
 
         Parameters
@@ -903,7 +946,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         return self._log_proba(self._all_scores(X))
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: MatrixLike, y: TargetLike, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy: the share of samples whose label, or whole label set, is predicted.
 
         For very many labels hardly ever what one wants to know: see `slidelearn.metrics`.
@@ -930,7 +973,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------ interchange
 
-    def export(self, path, *, dtype=None, hash_tables=False):
+    def export(self, path: str | PathLike[str], *,
+               dtype: Literal["float32", "bfloat16"] | None = None,
+               hash_tables: bool = False) -> None:
         """Write the model as one file from which `load` maps it into memory.
 
         The file holds what prediction needs, not the optimizer's memory nor `history_`. It is in
@@ -970,7 +1015,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         _export.write_model(path, state, self._get_param_names(), tables)
 
     @classmethod
-    def load(cls, path, *, mmap_mode="r"):
+    def load(cls, path: str | PathLike[str], *,
+             mmap_mode: Literal["r", "c"] | None = "r") -> Self:
         """Read a model that `export` wrote.
 
         Parameters
@@ -1001,7 +1047,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         _export.read_model(path, mmap_mode, model)
         return model
 
-    def to_onnx(self, k=5, *, sparse=False):
+    def to_onnx(self, k: int = 5, *, sparse: bool = False) -> ModelProto:
         """`predict_topk` as an ONNX model, for onnxruntime and the like.
 
         Exact search of the network and its linear rankers, in standard operators (opset 18). Needs
@@ -1040,14 +1086,14 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,
                              self.n_features_in_, int(k), bool(sparse))
 
-    def _log_proba(self, scores):
+    def _log_proba(self, scores: np.ndarray) -> NDArray[np.float64]:
         if self._target_kind != "labels":
             return log_expit(scores)
         if self.out_activation_ == "logistic":
             scores = log_expit(scores)
         return log_softmax(scores, axis=1)
 
-    def _all_scores(self, X):
+    def _all_scores(self, X: MatrixLike) -> NDArray[np.float64]:
         network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
         if X.n_rows * n_classes > MAX_DENSE_SCORES:
@@ -1063,7 +1109,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             result[place] = _calibration.log_odds(self.calibration_, scores)
         return result
 
-    def _prepare(self, X) -> tuple[Network, Ranker | None, CSR, int]:
+    def _prepare(self, X: MatrixLike) -> tuple[Network, Ranker | None, CSR, int]:
         check_is_fitted(self)
         return (self._network(), _state.as_ranker(self.__dict__), check_X(self, X, reset=False),
                 effective_n_threads(self.n_jobs))
@@ -1071,23 +1117,23 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     # Without docstrings, so that documentation shows what the class says of these attributes.
 
     @property
-    def coefs_(self):
+    def coefs_(self) -> tuple[NDArray[np.float32], ...]:
         if not self.__sklearn_is_fitted__():
             raise AttributeError("The model isn't fitted yet, so it has no coefs_.")
         return _state.public_coefs(self._coefs)
 
     @property
-    def ranker_coef_(self):
+    def ranker_coef_(self) -> Any:
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.coef
 
     @property
-    def ranker_intercept_(self):
+    def ranker_intercept_(self) -> NDArray[np.float32] | None:
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.intercept
 
     @property
-    def ranker_penalty_(self):
+    def ranker_penalty_(self) -> float | None:
         ranker = self._fitted_ranker()
         return None if ranker is None else ranker.penalty
 
@@ -1099,7 +1145,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _network(self) -> Network:
         return _state.as_network(self.__dict__)
 
-    def _hash_index(self, network, n_threads):
+    def _hash_index(self, network: Network, n_threads: int) -> LSHIndex:
         plan = self._sampling_plan()
         if self._index is None or self._index[0] != plan:
             self._index = plan, plan.built_index(network.output, self._seed, self._activation_mean,
@@ -1108,7 +1154,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         index.n_threads = n_threads
         return index
 
-    def _adopt_tables(self, tables):
+    def _adopt_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Use hash tables from a file."""
         check_parameters(self)
         plan = self._sampling_plan()
@@ -1116,29 +1162,41 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     # -------------------------------------------------- scikit-learn protocol
 
-    def __getstate__(self):
+    def __getstate__(self) -> State:
         state = super().__getstate__()
         if "_index" in state:  # hash tables follow from weights and seed, codes from weights
             state = {**state, "_index": None, "_pruning": None}
         return _state.stamped(state)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: State) -> None:
         super().__setstate__(_state.unstamped(state, type(self)))
         if self.__sklearn_is_fitted__():
             self._index, self._pruning = None, _prediction.Pruning()
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_coefs")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
 
 
+class NonFiniteScoresError(ValueError):
+    """The scores of a row of X overflow."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(row)
+        self.row = row
+
+    def __str__(self) -> str:
+        return (f"The scores of row {self.row} of X are not finite: its values are too large for "
+                "this model.")
+
+
 @contextmanager
-def _unchanged_on_error(estimator):
+def _unchanged_on_error(estimator: Any) -> Iterator[None]:
     """Put all attributes back if the block raises."""
     before = dict(vars(estimator))
     try:
@@ -1153,13 +1211,11 @@ def auto_batch_size(n_samples: int) -> int:
     return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
-def _check_k(k, largest, what) -> None:
+def _check_k(k: object, largest: int, what: str) -> None:
     if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= largest:
         raise ValueError(f"k must be an integer in [1, {largest}], {what}; got {k!r}.")
 
 
-def _check_scores(scores, rows) -> None:
+def _check_scores(scores: np.ndarray, rows: np.ndarray) -> None:
     if not np.isfinite(scores).all():
-        row = rows[int(np.argmin(np.isfinite(scores).all(axis=1)))]
-        raise ValueError(f"The scores of row {row} of X are not finite: its values are too large "
-                         "for this model.")
+        raise NonFiniteScoresError(int(rows[np.argmin(np.isfinite(scores).all(axis=1))]))

@@ -110,7 +110,7 @@ def read_model(path: str | os.PathLike[str], mmap_mode: Literal["r", "c"] | None
                          ) from error
 
 
-def _state_of(tensors, text, defaults) -> dict[str, Any]:
+def _state_of(tensors: dict[str, Tensor], text: str, defaults: dict[str, Any]) -> dict[str, Any]:
     """What a pickle would hold; `defaults`: parameters that the file may lack."""
     try:
         model = json.loads(text)
@@ -151,7 +151,7 @@ def _state_of(tensors, text, defaults) -> dict[str, Any]:
     })
 
 
-def _plain(value) -> Any:
+def _plain(value: object) -> Any:
     """A parameter as JSON has it, or NotImplemented."""
     if value is None or isinstance(value, bool | str):
         return value
@@ -167,7 +167,7 @@ def _plain(value) -> Any:
     return NotImplemented
 
 
-def _stored(name, labels) -> tuple[Tensor, str]:
+def _stored(name: str, labels: np.ndarray) -> tuple[Tensor, str]:
     """Labels as a tensor, and their dtype: strings are matrices of code points."""
     dtype = labels.dtype.str
     if labels.dtype == object and all(type(label) is str for label in labels):
@@ -183,7 +183,7 @@ def _stored(name, labels) -> tuple[Tensor, str]:
     return Tensor.of(labels), dtype
 
 
-def _restored(tensor, dtype) -> np.ndarray:
+def _restored(tensor: Tensor, dtype: str) -> np.ndarray:
     array = tensor.array
     if dtype == array.dtype.str:
         return array

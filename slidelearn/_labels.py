@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,7 +36,7 @@ class Targets:
         return self.kind != "labels"
 
 
-def encode(y, n_samples: int, classes=None) -> Targets:
+def encode(y: Any, n_samples: int, classes: Any = None) -> Targets:
     """Validate y and turn it into class indices.
 
     Parameters
@@ -71,7 +72,7 @@ def encode(y, n_samples: int, classes=None) -> Targets:
     return targets
 
 
-def _to_array(y) -> np.ndarray:
+def _to_array(y: Any) -> np.ndarray:
     if hasattr(y, "to_numpy"):  # pandas, polars
         extension = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
         missing = extension is not None and y.isna().any()
@@ -84,7 +85,7 @@ def _to_array(y) -> np.ndarray:
                          "into an indicator.") from error
 
 
-def _encode_labels(y, classes) -> Targets:
+def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
     if y.ndim > 2:
         raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
     if y.dtype.kind == "f":
@@ -117,7 +118,7 @@ def _encode_labels(y, classes) -> Targets:
     return Targets(matrix, found, "labels")
 
 
-def _encode_dense(y) -> Targets:
+def _encode_dense(y: np.ndarray) -> Targets:
     if y.dtype.kind not in "biuf":
         try:
             y = y.astype(np.float64)
@@ -137,7 +138,7 @@ def _encode_dense(y) -> Targets:
     return _indicator(sp.csr_matrix(y != 0), "dense")
 
 
-def _encode_sparse(y) -> Targets:
+def _encode_sparse(y: Any) -> Targets:
     kind = "array" if isinstance(y, sp.sparray) else "matrix"
     check_sparse_structure(y, "y")
     if y.shape[1] == 0:
@@ -161,7 +162,7 @@ def _encode_sparse(y) -> Targets:
     return _indicator(y, kind)
 
 
-def _check_distinct(y) -> None:
+def _check_distinct(y: Any) -> None:
     """Raise ValueError if a sparse matrix has an entry twice."""
     if y.format not in ("csr", "csc", "coo") or (y.format != "coo" and y.has_canonical_format):
         return
@@ -174,7 +175,7 @@ def _check_distinct(y) -> None:
         raise ValueError(f"y has more than one entry for y[{row[place]}, {column[place]}].")
 
 
-def _check_all_finite(y) -> None:
+def _check_all_finite(y: np.ndarray) -> None:
     try:
         assert_all_finite(y, input_name="y")
     except ValueError as error:
@@ -182,7 +183,7 @@ def _check_all_finite(y) -> None:
         raise ValueError(f"{error}\nThe first such value is y[{place}].") from None
 
 
-def _indicator(y, kind) -> Targets:
+def _indicator(y: Any, kind: str) -> Targets:
     matrix = canonical_csr(y)
     if matrix.n_rows == 0:
         raise ValueError("y has no samples.")
@@ -191,7 +192,7 @@ def _indicator(y, kind) -> Targets:
     return Targets(matrix, np.arange(y.shape[1]), kind)
 
 
-def _check_indicator_classes(targets: Targets, classes) -> None:
+def _check_indicator_classes(targets: Targets, classes: Any) -> None:
     classes = np.asarray(classes)
     if not np.array_equal(classes, targets.classes):
         raise ValueError(f"y is an indicator with {len(targets.classes)} columns, so classes must "
@@ -199,7 +200,7 @@ def _check_indicator_classes(targets: Targets, classes) -> None:
                          f"{len(classes)} classes.")
 
 
-def decode_indicator(indptr, indices, n_classes: int, kind: str):
+def decode_indicator(indptr: np.ndarray, indices: np.ndarray, n_classes: int, kind: str) -> Any:
     """An indicator of the given `kind` (see `Targets`) from CSR structure; int64 zeros and ones."""
     shape = (len(indptr) - 1, n_classes)
     arrays = (np.ones(len(indices), np.int64), indices, indptr)

@@ -9,7 +9,7 @@ activation, with the rows that share its buckets (SLIDE, arXiv:1903.03129, secti
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
@@ -71,7 +71,9 @@ class SignHash:
         np.put_along_axis(projections, place, permutations[:, :n_projected], axis=1)
         return cls(projections)
 
-    def __call__(self, vectors, last, shift, rows, table_bits, tiles, codes, slots, n_threads):
+    def __call__(self, vectors: np.ndarray, last: np.ndarray, shift: np.ndarray, rows: np.ndarray,
+                 table_bits: int, tiles: np.ndarray, codes: np.ndarray, slots: np.ndarray,
+                 n_threads: int) -> None:
         _hashing.hash_by_sign(vectors, last, shift, rows, self.projections, table_bits, tiles,
                               codes, slots, n_threads)
 
@@ -127,7 +129,9 @@ class WinnerHash:
     def code_bits(self) -> int:
         return (self.bins.shape[1] - 1).bit_length()
 
-    def __call__(self, vectors, last, shift, rows, table_bits, tiles, codes, slots, n_threads):
+    def __call__(self, vectors: np.ndarray, last: np.ndarray, shift: np.ndarray, rows: np.ndarray,
+                 table_bits: int, tiles: np.ndarray, codes: np.ndarray, slots: np.ndarray,
+                 n_threads: int) -> None:
         _hashing.hash_by_winner(vectors, last, shift, rows, self.bins, self.code_bits, self.top,
                                 self.densify, self.borrow_key, table_bits, tiles, codes, slots,
                                 n_threads)
@@ -434,7 +438,8 @@ class LSHIndex:
         _hashing.shifted_biases(weights, bias, mean, biases, self.n_threads)
         return biases
 
-    def _hash_vectors(self, vectors, last, shift, rows, slots) -> None:
+    def _hash_vectors(self, vectors: np.ndarray, last: np.ndarray, shift: np.ndarray,
+                      rows: np.ndarray, slots: np.ndarray) -> None:
         lanes = _hashing.TILE_LANES
         tiles = np.empty((self.n_threads, (self.n_columns + 1) * lanes), dtype=np.float32)
         codes = np.empty((self.n_threads, self.n_codes * lanes), dtype=np.int32)
@@ -555,7 +560,7 @@ class RebuildSchedule:
         return "redraw" if redraws else "update"
 
 
-def _check_choice(name: str, value: object, choices) -> None:
+def _check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     if value not in tuple(choices):
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}.")
 

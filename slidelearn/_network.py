@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -74,7 +75,8 @@ class Network:
         return self.layers[-1]
 
 
-def initialise(n_features, hidden_layer_sizes, output_bias, rng, dtype="float32") -> Network:
+def initialise(n_features: int, hidden_layer_sizes: Sequence[int], output_bias: np.ndarray,
+               rng: np.random.RandomState, dtype: str = "float32") -> Network:
     """Fresh parameters.
 
     The input layer is N(0, 0.02^2); middle layers are He-uniform; the output layer is
@@ -103,7 +105,8 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return values
 
 
-def _normal(generator, shape, scale) -> np.ndarray:
+def _normal(generator: np.random.Generator, shape: tuple[int, ...],
+            scale: np.float32) -> np.ndarray:
     values = np.empty(shape, np.float32)
     for part in parts(values):
         generator.standard_normal(out=part, dtype=np.float32)
@@ -111,7 +114,8 @@ def _normal(generator, shape, scale) -> np.ndarray:
     return values
 
 
-def _uniform(generator, shape, bound, dtype="float32") -> np.ndarray:
+def _uniform(generator: np.random.Generator, shape: tuple[int, ...], bound: np.float32,
+             dtype: str = "float32") -> np.ndarray:
     values = np.empty(shape, DTYPES[dtype])
     for part in parts(values):
         drawn = part if dtype == "float32" else np.empty(part.shape, np.float32)
@@ -123,6 +127,6 @@ def _uniform(generator, shape, bound, dtype="float32") -> np.ndarray:
     return values
 
 
-def parts(values):
+def parts(values: np.ndarray) -> Iterator[np.ndarray]:
     """Runs of rows, so that Ctrl-C needn't wait for all of a large array."""
     return (values[start:start + CHUNK_ROWS] for start in range(0, len(values), CHUNK_ROWS))

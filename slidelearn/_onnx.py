@@ -148,7 +148,8 @@ def to_onnx(network: Network, ranker: Ranker | None, calibration: np.ndarray,
     return model
 
 
-def _graph(network, ranker, n_features, k, sparse) -> tuple[str, dict[str, np.ndarray]]:
+def _graph(network: Network, ranker: Ranker | None, n_features: int, k: int,
+           sparse: bool) -> tuple[str, dict[str, np.ndarray]]:
     """Operators from X to `best`, the classes, and `scores`; and the arrays of the model."""
     arrays: dict[str, np.ndarray] = {}
     last = len(network.layers) - 1
@@ -180,14 +181,14 @@ def _graph(network, ranker, n_features, k, sparse) -> tuple[str, dict[str, np.nd
     return graph + CALIBRATED, arrays
 
 
-def _lookup(ranker, n_features) -> tuple[str, dict[str, np.ndarray]]:
+def _lookup(ranker: Ranker, n_features: int) -> tuple[str, dict[str, np.ndarray]]:
     """`weight` (nnz, M): of the feature of each nonzero, in the rankers of the M classes that are
     listed for its sample."""
     counts = np.diff(ranker.indptr)
     n_steps = int(counts.max(initial=0)).bit_length()
     room = 2**n_steps  # what the bisection may look at behind the last pair
     keys = np.repeat(np.arange(len(counts)) * n_features, counts) + ranker.indices
-    arrays = {
+    arrays: dict[str, Any] = {
         "pairs": np.concatenate([keys, np.full(room, np.iinfo(np.int64).max)]),
         "pair_weights": np.concatenate([ranker.data, np.zeros(room, np.float32)]),
         "pair_starts": ranker.indptr[:-1], "ranker_bias": ranker.intercept,
@@ -214,7 +215,7 @@ def _lookup(ranker, n_features) -> tuple[str, dict[str, np.ndarray]]:
     return "\n    ".join(lines), arrays
 
 
-def _constants(calibration, k) -> dict[str, np.ndarray]:
+def _constants(calibration: np.ndarray, k: int) -> dict[str, np.ndarray]:
     """Small arrays that any graph may name."""
     scalars = dict(zip(("knot", "knot_value", "slope_below", "slope_above"), calibration,
                        strict=True), zero_double=0.0)

@@ -57,7 +57,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 
-def check_parameters(estimator) -> list[int]:
+def check_parameters(estimator: Any) -> list[int]:
     """Raise ValueError or TypeError for a parameter out of range; return the hidden widths."""
     estimator._validate_params()
     longest = MAX_HASH_LENGTH[estimator.hash_function]

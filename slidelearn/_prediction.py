@@ -93,7 +93,8 @@ def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: i
     return classes, scores
 
 
-def _ranked(ranker, X, rows, classes, logits, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(ranker: Ranker, X: CSR, rows: np.ndarray, classes: np.ndarray, logits: np.ndarray,
+            k: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best by score of each row's classes, which stand in the order of their logits."""
     n = ranker.shortlist_size
     shortlist, scores = np.ascontiguousarray(classes[:, :n]), np.ascontiguousarray(logits[:, :n])
@@ -160,7 +161,8 @@ class Pruning:
         return layer
 
 
-def _exact_topk_of(network, hidden, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
+def _exact_topk_of(network: Network, hidden: np.ndarray, k: int,
+                   n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     output = network.output
     n_classes, width = output.weights.shape
     n = len(hidden)

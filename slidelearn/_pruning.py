@@ -123,7 +123,7 @@ def prune(layer: Layer, hidden: np.ndarray, n_threads: int) -> PrunedLayer:
     return result
 
 
-def _axes(weights, depth, split) -> np.ndarray:
+def _axes(weights: np.ndarray, depth: int, split: int) -> np.ndarray:
     """The principal axes of the rows, widest first, and mixed before and from `split`, so that
     codes with one scale suit all coordinates."""
     some = weights[::max(1, len(weights) // AXES_ROWS)].astype(np.float64)
@@ -138,7 +138,7 @@ def _axes(weights, depth, split) -> np.ndarray:
     return np.ascontiguousarray(np.pad(axes, ((0, 0), (0, depth - len(axes)))), np.float32)
 
 
-def _measure(layer, mean) -> tuple[np.ndarray, np.ndarray]:
+def _measure(layer: Layer, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the mean, and lengths of the rows, float64."""
     base, lengths = np.empty(len(layer.bias)), np.empty(len(layer.bias))
     step = max(1, CHUNK_FLOATS // len(mean))
@@ -150,16 +150,17 @@ def _measure(layer, mean) -> tuple[np.ndarray, np.ndarray]:
     return base, lengths
 
 
-def _lengths(rows) -> np.ndarray:
+def _lengths(rows: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
 
 
-def _in_range(lengths) -> np.ndarray:
+def _in_range(lengths: np.ndarray) -> np.ndarray:
     return (lengths == 0) | ((lengths >= LEAST) & (lengths <= MOST))
 
 
-def _encode_rows(weights, order, usable, rotation, split, n_threads):
+def _encode_rows(weights: np.ndarray, order: np.ndarray, usable: np.ndarray, rotation: np.ndarray,
+                 split: int, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Statistics (see `_pruned.quantise`) and codes of all rows, in the order of the tiles."""
     depth = rotation.shape[1]
     stats = np.zeros((len(order), 2, 5))
@@ -177,7 +178,7 @@ def _encode_rows(weights, order, usable, rotation, split, n_threads):
     return stats, codes
 
 
-def _balance(stats) -> tuple[float, float, float]:
+def _balance(stats: np.ndarray) -> tuple[float, float, float]:
     """By what factors errors of quantisation count less than the rest, in a typical row."""
     _, length, lost, _, _ = stats.transpose(2, 0, 1)
     some = (lost > 0).all(axis=1) & (length > 0).all(axis=1)
@@ -189,7 +190,7 @@ def _balance(stats) -> tuple[float, float, float]:
     return float(first), float(np.sqrt(np.median(lost[:, 0] / np.hypot(*length.T)))), float(whole)
 
 
-def _error_terms(rotation) -> tuple[float, float]:
+def _error_terms(rotation: np.ndarray) -> tuple[float, float]:
     """Rounding errors: of products relative to the lengths of both sides (that of scores included),
     and of scores relative to their biases.
 
@@ -205,7 +206,8 @@ def _error_terms(rotation) -> tuple[float, float]:
     return 1.1 * (skew + 2 * np.sqrt(depth) * sums) + sums + 16 * UNIT, sums + 16 * UNIT
 
 
-def _fill_classes(pruned, stats, base, lengths, usable, of_bias) -> None:
+def _fill_classes(pruned: PrunedLayer, stats: np.ndarray, base: np.ndarray, lengths: np.ndarray,
+                  usable: np.ndarray, of_bias: float) -> None:
     """Numbers of classes that `screen` reads; they make bounds on scores in products of a number
     of the class and a number of the sample (`_query`)."""
     order = pruned.order.ravel()
@@ -234,7 +236,8 @@ def _fill_classes(pruned, stats, base, lengths, usable, of_bias) -> None:
     pruned.most[:, 1] = lengths.reshape(shape).max(axis=1) * (1 + 2 * of_bias)
 
 
-def _query(pruned, hidden, n_threads):
+def _query(pruned: PrunedLayer, hidden: np.ndarray,
+           n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Codes, starts and numbers of samples, for the next multiple of `_pruned.SAMPLES`; and which
     samples can be quantised."""
     n, width = hidden.shape
@@ -314,7 +317,8 @@ class _Search:
         self.counts, self.next_look = np.empty((2, self.n_splits, n), np.int32)
         self.group_least = np.empty((self.n_splits, n_groups), np.float32)
 
-    def run(self, pruned, hidden) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def run(self, pruned: PrunedLayer,
+            hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `topk`, for n samples; the arrays are valid until the next call."""
         (n, width), n_tiles = hidden.shape, len(pruned.codes)
         codes, start, sample, usable = _query(pruned, hidden, self.n_threads)

@@ -15,6 +15,7 @@ the best classes can be found among the best logits; see `_prediction`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -210,7 +211,8 @@ def _pairs(shortlist: np.ndarray, labels: CSR,
     return both.indptr.astype(np.int64), rows[both.indices].astype(np.int32), sign
 
 
-def _output_blocks(starts, pair_rows, X):
+def _output_blocks(starts: np.ndarray, pair_rows: np.ndarray,
+                   X: CSR) -> Iterator[tuple[int, np.ndarray]]:
     """Runs of classes whose weights, before small ones are dropped, fit in `OUTPUT_ROOM`, or single
     classes: the first class, and where each class's weights may start."""
     nnz = np.append(0, np.cumsum(np.diff(X.indptr)[pair_rows]))

@@ -136,7 +136,7 @@ def _parse(text: bytes) -> tuple[dict[str, tuple[str, list[int], list[int]]], di
     return {name: _entry(name, entry) for name, entry in header.items()}, metadata
 
 
-def _entry(name, entry) -> tuple[str, list[int], list[int]]:
+def _entry(name: str, entry: object) -> tuple[str, list[int], list[int]]:
     if isinstance(entry, dict):
         dtype: Any = entry.get("dtype")
         shape: Any = entry.get("shape")
@@ -149,6 +149,6 @@ def _entry(name, entry) -> tuple[str, list[int], list[int]]:
     raise ValueError(f"array {name!r} has a dtype, shape or place that can't be.")
 
 
-def _naturals(values, length=None) -> bool:
+def _naturals(values: object, length: int | None = None) -> bool:
     return (isinstance(values, list) and length in (None, len(values))
             and all(type(value) is int and 0 <= value < 2**62 for value in values))

@@ -63,7 +63,8 @@ def nearest_rows(weights: np.ndarray, rows: np.ndarray, k: int, n_threads: int) 
     return places, cosines
 
 
-def _nearest_rows_of(weights, rows, k, n_threads) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_rows_of(weights: np.ndarray, rows: np.ndarray, k: int,
+                     n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     queries = _normalised(as_float32(weights[rows]))
     size = max(1, CHUNK_FLOATS // weights.shape[1])
     places = np.empty((len(rows), 0), np.int64)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
@@ -210,7 +211,7 @@ def _finite(array: np.ndarray) -> bool:
     return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
-def _check_classes(classes, kind) -> None:
+def _check_classes(classes: np.ndarray, kind: str) -> None:
     """Ascending: labels are looked up by bisection, and what that finds is a row of the network."""
     if kind != "labels":
         if classes.dtype.kind != "i" or not np.array_equal(classes, np.arange(len(classes))):
@@ -224,7 +225,7 @@ def _check_classes(classes, kind) -> None:
         raise ValueError("classes_ must be distinct labels in ascending order.")
 
 
-def _check_feature_names(state) -> None:
+def _check_feature_names(state: dict[str, Any]) -> None:
     names = state.get("feature_names_in_")
     if names is None:
         return
@@ -233,7 +234,7 @@ def _check_feature_names(state) -> None:
         raise ValueError("feature_names_in_ must be strings.")
 
 
-def _check_counts(state) -> None:
+def _check_counts(state: dict[str, Any]) -> None:
     counts = state["_label_counts"]
     _check_array("_label_counts", counts, state["classes_"].shape, np.float64)
     _check_finite("_label_counts", counts)
@@ -241,19 +242,19 @@ def _check_counts(state) -> None:
         raise ValueError("_label_counts and _n_seen must be finite numbers that aren't negative.")
 
 
-def _check_calibration(line) -> None:
+def _check_calibration(line: np.ndarray) -> None:
     _check_array("calibration_", line, (4,), np.float64)
     _check_finite("calibration_", line)
     if min(line[2:]) <= 0:
         raise ValueError(f"calibration_ must have positive slopes, found {line[2]} and {line[3]}.")
 
 
-def _check_finite(name, array) -> None:
+def _check_finite(name: str, array: np.ndarray) -> None:
     if not _finite(array):
         raise ValueError(f"{name} must be finite.")
 
 
-def _check_optimizer_state(saved, network) -> None:
+def _check_optimizer_state(saved: list[list[np.ndarray]], network: Network) -> None:
     if len(saved) not in (0, len(network.layers)):
         raise ValueError(f"_optimizer_state must have one entry for each of the "
                          f"{len(network.layers)} layers or none, found {len(saved)}.")
@@ -272,7 +273,7 @@ def _check_optimizer_state(saved, network) -> None:
             _check_array(f"_optimizer_state[{i}][{j}]", array, shape, parameter.dtype)
 
 
-def _check_ranker(arrays, n_classes, n_features) -> None:
+def _check_ranker(arrays: list[np.ndarray], n_classes: int, n_features: int) -> None:
     if len(arrays) not in (0, 5):
         raise ValueError(f"_ranker must have 5 arrays or none, found {len(arrays)}.")
     if not arrays:
@@ -291,7 +292,8 @@ def _check_ranker(arrays, n_classes, n_features) -> None:
         raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
 
 
-def _check_array(name, array, shape, dtype=np.float32, order="C") -> None:
+def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32,
+                 order: str = "C") -> None:
     plain = type(array) in (np.ndarray, np.memmap)  # others may redefine what an index means
     found = f"{array.dtype} {array.shape}" if plain else type(array).__name__
     if not plain or array.dtype != dtype or array.shape != shape:

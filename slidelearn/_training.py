@@ -191,7 +191,7 @@ class Trainer:
         return _simd.Optimizer(recipe.solver, rate, self.steps_before + self.step + 1,
                                recipe.beta_1, recipe.beta_2, recipe.epsilon, key)
 
-    def _forward(self, rows) -> list[np.ndarray]:
+    def _forward(self, rows: np.ndarray) -> list[np.ndarray]:
         """Activations of all hidden layers, after ReLU and dropout."""
         first = self.network.input
         hidden = np.empty((len(rows), len(first.bias)), np.float32)
@@ -204,7 +204,7 @@ class Trainer:
             activations.append(self._activate(hidden, depth))
         return activations
 
-    def _activate(self, hidden, depth) -> np.ndarray:
+    def _activate(self, hidden: np.ndarray, depth: int) -> np.ndarray:
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_DROPOUT), self.step)
         _dense.relu_dropout(hidden, _hashing.stream_key(key, depth), self.recipe.dropout,
                             self.n_threads)
@@ -225,7 +225,8 @@ class Trainer:
         _dense.gather_rows(output.weights, active.shared, block, self.n_threads)
         return block, bias
 
-    def _score(self, hidden, active, block, block_bias) -> tuple[np.ndarray, np.ndarray]:
+    def _score(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
+               block_bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shared = self._scratch.logits(len(hidden), len(active.shared))
         _dense.block_logits(hidden, block, block_bias, shared, self._scratch.panels,
                             self.n_threads)
@@ -235,7 +236,8 @@ class Trainer:
                           self.n_threads)
         return shared, own
 
-    def _differentiate(self, rows, active, shared, own) -> float:
+    def _differentiate(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray,
+                       own: np.ndarray) -> float:
         """Replace logits by gradients; return the summed loss."""
         loss = np.empty(len(rows))
         scale = self.sample_weight[rows] / np.float32(len(rows))
@@ -244,14 +246,16 @@ class Trainer:
                                  active.own_indptr, own, loss, self.n_threads)
         return float(loss.sum()) * len(rows)
 
-    def _hidden_gradient(self, hidden, active, block, shared, own) -> np.ndarray:
+    def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
+                         shared: np.ndarray, own: np.ndarray) -> np.ndarray:
         gradient = np.empty_like(hidden)
         _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
         _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights, gradient,
                        self.n_threads)
         return gradient
 
-    def _update_output(self, optimizer, hidden, active, shared, own) -> None:
+    def _update_output(self, optimizer: _simd.Optimizer, hidden: np.ndarray, active: ActiveSet,
+                       shared: np.ndarray, own: np.ndarray) -> None:
         output = self.network.output
         _dense.update_block(shared, hidden, active.shared, optimizer, output.weights,
                             output.weights_m, output.weights_v, output.bias, output.bias_m,
@@ -267,7 +271,8 @@ class Trainer:
         _rows.update_entries(columns, starts, positions, own, optimizer, output.bias,
                              output.bias_m, output.bias_v)
 
-    def _update_middle(self, optimizer, activations, gradient) -> np.ndarray:
+    def _update_middle(self, optimizer: _simd.Optimizer, activations: list[np.ndarray],
+                       gradient: np.ndarray) -> np.ndarray:
         """Step the middle layers, last one first; returns the gradient that enters the first."""
         middle = self.network.middle
         for depth in range(len(middle), 0, -1):
@@ -285,7 +290,8 @@ class Trainer:
             gradient = passed
         return gradient
 
-    def _update_input(self, optimizer, rows, features, hidden, gradient) -> None:
+    def _update_input(self, optimizer: _simd.Optimizer, rows: np.ndarray, features: Groups | None,
+                      hidden: np.ndarray, gradient: np.ndarray) -> None:
         layer, X, scratch = self.network.input, self.X, self._scratch
         _dense.relu_dropout_backward(hidden, self.recipe.dropout, gradient, self.n_threads)
         if features is None:
@@ -295,7 +301,7 @@ class Trainer:
         _step_bias(optimizer, layer, gradient)
 
 
-def _step_bias(optimizer, layer: Layer, gradient) -> None:
+def _step_bias(optimizer: _simd.Optimizer, layer: Layer, gradient: np.ndarray) -> None:
     _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
 
 

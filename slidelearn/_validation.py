@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -43,7 +44,7 @@ class CSR:
         return int(counts.sum())
 
 
-def check_sparse_structure(matrix, name: str) -> None:
+def check_sparse_structure(matrix: Any, name: str) -> None:
     """Raise ValueError unless the index arrays of a sparse matrix lie within its shape.
 
     scikit-learn's checks look at values only; an index out of range would be read as an address.
@@ -64,7 +65,7 @@ def check_sparse_structure(matrix, name: str) -> None:
                 )
 
 
-def _check_compressed(matrix, name, kind, blocks) -> None:
+def _check_compressed(matrix: Any, name: str, kind: str, blocks: tuple[int, int]) -> None:
     major, minor = (1, 0) if kind == "csc" else (0, 1)
     n_major = matrix.shape[major] // blocks[major]
     n_minor = matrix.shape[minor] // blocks[minor]
@@ -92,7 +93,7 @@ def _check_compressed(matrix, name, kind, blocks) -> None:
         raise ValueError(f"{name} is not a valid {kind.upper()} matrix: {complaint}.")
 
 
-def check_X(estimator, X, *, reset: bool) -> CSR:
+def check_X(estimator: Any, X: Any, *, reset: bool) -> CSR:
     """Validate X and convert it to canonical CSR, without a copy where it is one already.
 
     Parameters
@@ -121,7 +122,7 @@ def check_X(estimator, X, *, reset: bool) -> CSR:
     return canonical_csr(X)
 
 
-def _check_all_finite(X, name: str) -> None:
+def _check_all_finite(X: Any, name: str) -> None:
     try:
         assert_all_finite(X, input_name=name)
     except ValueError as error:
@@ -134,7 +135,7 @@ def _check_all_finite(X, name: str) -> None:
         raise ValueError(f"{error}\nThe first such value is in {where}.") from None
 
 
-def _canonical_order(X):
+def _canonical_order(X: Any) -> Any:
     """Columns sorted and distinct, no explicit zeros: one form, so that the same X gives the same
     bits in any format. A copy only if X isn't in that form already."""
     if not X.has_canonical_format:
@@ -147,7 +148,7 @@ def _canonical_order(X):
     return X
 
 
-def canonical_csr(X) -> CSR:
+def canonical_csr(X: Any) -> CSR:
     """The arrays of a valid CSR matrix with the dtypes that kernels read."""
     if X.shape[1] > MAX_INDEX:
         raise ValueError(f"at most {MAX_INDEX} columns are supported, got {X.shape[1]}.")
@@ -160,7 +161,7 @@ def canonical_csr(X) -> CSR:
     )
 
 
-def check_weights(sample_weight, n_samples: int) -> np.ndarray:
+def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
     """Non-negative float32 weights, ones if `sample_weight` is None.
 
     Scaled to a mean of 1 over the positive ones, so that neither the scale nor samples of weight 0

@@ -10,9 +10,11 @@ import pickle
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import warnings
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -581,6 +583,17 @@ def test_half_a_prediction_is_not_left_behind(fail, monkeypatch):
     assert fail("predict", "model", "late.svm", "-o", "out").startswith("late.svm:1002: value")
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_rows_are_counted_from_the_start_of_the_file(fail, monkeypatch, command):
+    monkeypatch.setattr(_predict, "ROWS", 100)
+    lines = pathlib.Path("test.txt").read_text().splitlines()
+    lines[251] = "0 " + " ".join(f"{feature}:3e38" for feature in range(600))
+    pathlib.Path("large.txt").write_text("\n".join(lines) + "\n")
+    message = fail(command, "model", "large.txt", *(["-o", "out"] if command == "predict" else []))
+    assert message == ("large.txt: The scores of row 250 of X are not finite: its values are too "
+                       "large for this model")
+
+
 @pytest.mark.parametrize("stream", [[], ["--stream"]])
 def test_interrupted_training(fail, monkeypatch, stream):
     original, calls = Trainer.train_batch, []
@@ -664,12 +677,65 @@ def test_broken_pipe(monkeypatch, unbuffered):
         assert process.wait(100) == 141 and process.stderr.read() == b""
 
 
-def test_ctrl_c():
+@pytest.mark.parametrize("name, code, words", [
+    ("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "ended by SIGTERM"),
+    ("SIGHUP", 129, "ended by SIGHUP")])
+def test_signals_end_training(name, code, words):
     with subprocess.Popen([*PROGRAM, "train", "train.txt", "-m", "new", "--max-iter", "100000"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.readline()  # the first epoch is over
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=100)
-    assert process.returncode == 130 and err == b"slidelearn: error: interrupted\n"
+        try:
+            assert process.stdout.readline().startswith(b"epoch 1/")  # not kept in a buffer
+            time.sleep(0.1)
+            process.send_signal(getattr(signal, name))
+            _, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    assert (process.returncode, err.decode()) == (code, f"slidelearn: error: {words}\n")
     assert not os.path.exists("new")
+
+
+@pytest.mark.parametrize("name, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_leave_no_unfinished_file(name, code):
+    before = set(os.listdir())
+    with subprocess.Popen([*PROGRAM, "predict", "model", "/dev/stdin", "--format", "svmlight",
+                           "-o", "out"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 100
+            while set(os.listdir()) == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert set(os.listdir()) != before  # the output is open, the input doesn't come
+            process.send_signal(getattr(signal, name))
+            process.wait(100)
+        finally:
+            process.kill()
+    assert process.returncode == code and set(os.listdir()) == before
+
+
+def test_handlers_of_signals_are_put_back(run, capsys):
+    before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)]
+    try:
+        for handler in (signal.SIG_DFL, signal.SIG_IGN, print):
+            signal.signal(signal.SIGTERM, handler)
+            run("convert", "test.svm", "out.txt")
+            assert signal.getsignal(signal.SIGTERM) is handler
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        os.kill(os.getpid(), signal.SIGHUP)
+        run("convert", "test.svm", "out.txt")
+        with ThreadPoolExecutor(1) as pool:  # where handlers can't be set
+            assert pool.submit(main, ["convert", "test.svm", "out.txt"]).result() == 0
+    finally:
+        for one, handler in zip((signal.SIGTERM, signal.SIGHUP), before, strict=True):
+            signal.signal(one, handler)
+
+
+def test_installed_script():
+    script = pathlib.Path(sysconfig.get_path("scripts")) / "slidelearn"
+    if not script.exists():
+        pytest.skip("the package isn't installed in this environment")
+    done = subprocess.run([script, "evaluate", "model", "test.txt", "--json"], capture_output=True,
+                          text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["samples"] == 1000
+    done = subprocess.run([script, "evaluate"], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("slidelearn: error: the following arguments are required")
+    assert done.stderr.endswith("(see slidelearn evaluate --help)\n")

@@ -8,10 +8,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TextIO
 
 from ._errors import UserError, one_line
 from ._parser import make_parser
@@ -19,6 +24,15 @@ from ._parser import make_parser
 __all__ = ["main"]
 
 UNEXPECTED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141  # 128 + the signal's number
+ENDING = ("SIGTERM", "SIGHUP")  # signals that end the program as Ctrl-C does
+
+
+class Terminated(BaseException):
+    """Raised where one of these signals arrives."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         What the program should exit with.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _signals_as_exceptions():
         warnings.showwarning = _show_warning
         try:
             args = make_parser().parse_args(argv)
@@ -45,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # whoever read our output has seen enough
             _close_stdout()
             return BROKEN_PIPE
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, Terminated) as error:
             code, message = _explained(error)
             if "--debug" in argv:
                 traceback.print_exc()
@@ -59,10 +73,34 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return USAGE, one_line(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted"
+    if isinstance(error, Terminated):
+        return 128 + error.number, f"ended by {signal.Signals(error.number).name}"
     return UNEXPECTED, (f"{type(error).__name__}: {one_line(error)} (--debug shows where)")
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+@contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Let signals that would end the process at once raise `Terminated`, so that unfinished files
+    are removed. What somebody else handles or ignores (nohup) is left alone."""
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated(number)
+
+    numbers: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    numbers = [one for one in numbers if signal.getsignal(one) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: TextIO | None = None, line: str | None = None) -> None:
     """Print a warning in one line, without the place in the code."""
     print(f"slidelearn: warning: {one_line(message)}", file=sys.stderr)
 

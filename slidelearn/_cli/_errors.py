@@ -27,6 +27,6 @@ def about(path: str | os.PathLike[str]) -> Iterator[None]:
         raise UserError(f"{error.filename or path}: {error.strerror or one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return the message of an exception as one line, without a stop at its end."""
     return " ".join(str(error).split()).removesuffix(".") or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Callable
 from typing import NoReturn
 
 from .._version import __version__
@@ -25,7 +26,7 @@ data files:
   count from zero (see --one-based).
 
 Results replace files of their name, when they are complete.
-exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C.
+exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C, 143 SIGTERM.
 """
 TRUST = ("A model file by train is a pickle (by joblib), which can run any code when it is loaded: "
          "use those only that come from where you trust.")
@@ -46,7 +47,8 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"slidelearn {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(function, description: str, *parents: Parser) -> argparse.ArgumentParser:
+    def add(function: Callable[[argparse.Namespace], None], description: str,
+            *parents: Parser) -> argparse.ArgumentParser:
         name = function.__name__
         command = commands.add_parser(
             name, help=description.partition(".")[0], epilog=FILES,

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from .. import metrics
-from .._classifier import SlideClassifier
+from .._classifier import NonFiniteScoresError, SlideClassifier
 from .._progress import tqdm
 from ..datasets._files import compressed_for, replacing
 from ._data import (
@@ -107,10 +107,15 @@ def _predictions(model: SlideClassifier, data: Data, k: int, args: argparse.Name
     """Yield true labels, predicted labels and their scores, some rows at a time."""
     with tqdm(total=data.header.n_samples or None, unit="sample", unit_scale=True, leave=False,
               disable=None if show and not args.quiet else True) as bar:
+        first = 0
         for X, Y in data.chunks(ROWS):
             with about(data.path):
-                labels, scores = model.predict_topk(X, k=k, method=args.method)
+                try:
+                    labels, scores = model.predict_topk(X, k=k, method=args.method)
+                except NonFiniteScoresError as error:  # counts from the first row of this part
+                    raise NonFiniteScoresError(first + error.row) from error
             yield Y, labels, scores
+            first += X.shape[0]
             bar.update(X.shape[0])
 
 

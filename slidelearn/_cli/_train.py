@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -19,6 +21,8 @@ from ._options import estimator_parameters
 def train(args: argparse.Namespace) -> None:
     """Train a model and write it."""
     start = perf_counter()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log shows each epoch when it is over
     check_writable(args.model)
     model = SlideClassifier(
         **{name: getattr(args, name) for name in estimator_parameters()},

@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 
 from ._simd import Optimizer
 
-Rows = NDArray[float32] | NDArray[uint16]
+_Rows = NDArray[float32] | NDArray[uint16]
 
 PANEL_WIDTH: int
 TILE_ROWS: int
@@ -23,14 +23,14 @@ def matmul(
     n_threads: int,
 ) -> None: ...
 def gather_rows(
-    weights: Rows,
+    weights: _Rows,
     ids: NDArray[int32],
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
 def block_logits(
     hidden: NDArray[float32],
-    block: Rows,
+    block: _Rows,
     bias: NDArray[float32],
     logits: NDArray[float32],
     panels: NDArray[float32],
@@ -41,9 +41,9 @@ def update_block(
     vectors: NDArray[float32],
     ids: NDArray[int32],
     optimizer: Optimizer,
-    weights: Rows,
-    weights_m: Rows,
-    weights_v: Rows,
+    weights: _Rows,
+    weights_m: _Rows,
+    weights_v: _Rows,
     bias: NDArray[float32],
     bias_m: NDArray[float32],
     bias_v: NDArray[float32],

@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 
 from ._simd import Optimizer
 
-Rows = NDArray[float32] | NDArray[uint16]
+_Rows = NDArray[float32] | NDArray[uint16]
 
 def combine_rows(
     indptr: NDArray[int64],
@@ -19,7 +19,7 @@ def add_rows(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     data: NDArray[float32],
-    weights: Rows,
+    weights: _Rows,
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
@@ -27,7 +27,7 @@ def pair_logits(
     indptr: NDArray[int64],
     indices: NDArray[int32],
     hidden: NDArray[float32],
-    weights: Rows,
+    weights: _Rows,
     bias: NDArray[float32],
     out: NDArray[float32],
     n_threads: int,
@@ -40,9 +40,9 @@ def update_rows(
     data: NDArray[float32],
     vectors: NDArray[float32],
     optimizer: Optimizer,
-    weights: Rows,
-    m: Rows,
-    v: Rows,
+    weights: _Rows,
+    m: _Rows,
+    v: _Rows,
     gradient: NDArray[float32],
     n_threads: int,
 ) -> None: ...

@@ -203,7 +203,7 @@ def _parts(n_samples: int, n_classes: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, n_samples, size))
 
 
-def _predicted_pairs(estimator, X, truth, min_prob) -> Iterator[Pairs]:
+def _predicted_pairs(estimator: Any, X: Any, truth: Any, min_prob: float) -> Iterator[Pairs]:
     for part in _parts(*truth.shape):
         some = truth[part]
         rows = np.arange(truth.shape[0])[part]

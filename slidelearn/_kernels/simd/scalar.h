@@ -1,5 +1,6 @@
 /* Vocabulary of leaf.h: portable C, one lane. Fused where the target says that it is (`fmaf` is
- * one instruction on AArch64 and the like), otherwise a rounded product and a rounded sum. */
+ * one instruction on AArch64 and the like), otherwise a rounded product and a rounded sum. Not every
+ * compiler and C library that has the instruction defines the standard FP_FAST_FMAF. */
 #define VW 1
 #define TILE_ROWS 4
 #define VF float
@@ -12,7 +13,7 @@
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
 #define v_div(a, b) ((a) / (b))
-#ifdef FP_FAST_FMAF
+#if defined(FP_FAST_FMAF) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
 #define v_fma(a, b, c) fmaf(a, b, c)
 #else
 #define v_fma(a, b, c) ((a) * (b) + (c))

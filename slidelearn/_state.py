@@ -34,7 +34,15 @@ class WrongFormatError(ValueError):
 
 def stamped(state: dict[str, Any]) -> dict[str, Any]:
     """Attributes of an estimator as they are saved."""
-    return {**state, FORMAT_STAMP: FORMAT, VERSION_STAMP: __version__}
+    return {**{name: _unmapped(value) for name, value in state.items()},
+            FORMAT_STAMP: FORMAT, VERSION_STAMP: __version__}
+
+
+def _unmapped(value: Any) -> Any:
+    """Plain arrays for mapped ones, without a copy: skops doesn't trust `numpy.memmap`."""
+    if isinstance(value, list):
+        return [_unmapped(item) for item in value]
+    return np.asarray(value) if isinstance(value, np.memmap) else value
 
 
 def unstamped(saved: object, estimator_class: type) -> dict[str, Any]:

@@ -107,6 +107,13 @@ def test_memory_mapped(extreme, tmp_path, warm_start, dtype, ranker):
     assert_same_predictions(joblib.load(tmp_path / "model"), model, X)
 
 
+def test_skops_of_a_mapped_model_asks_for_no_other_type(tiny, tmp_path):
+    io = pytest.importorskip("skops.io")
+    joblib.dump(small().fit(*tiny), tmp_path / "model")
+    written = io.dumps(joblib.load(tmp_path / "model", mmap_mode="r"))
+    assert set(io.get_untrusted_types(data=written)) == {"slidelearn._classifier.SlideClassifier"}
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_skops(tiny, kind, setting):

@@ -115,7 +115,7 @@ def test_interrupted_training_that_had_diverged(extreme, monkeypatch):
     model = small().fit(X, Y)
     coefs = model._coefs
 
-    def broken(trainer, rows):
+    def broken(trainer, *args):
         trainer.network.output.weights[7, 3] = np.nan
         raise KeyboardInterrupt
 

@@ -21,7 +21,8 @@ HEADING_OR_BLOCK = re.compile(
     r"^(?P<foreign><!-- needs \w+ -->\n)? *```python\n(?P<code>.*?)^ *```$",
     re.MULTILINE | re.DOTALL)
 
-pytestmark = pytest.mark.skipif(not (ROOT / "docs/guide.md").is_file(), reason="the pages aren't here")
+pytestmark = pytest.mark.skipif(not (ROOT / "docs/guide.md").is_file(),
+                                reason="the pages aren't here")
 
 
 def blocks(page):

@@ -1058,7 +1058,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         k : int, default=5
             Classes of each sample, at most the number of classes.
         sparse : bool, default=False
-            False: the input is "X", a dense float32 array of shape (n_samples, n_features_in_).
+            False: the input is "X", a dense float32 array of shape (n_samples, n_features).
             True: the inputs are the arrays of a CSR matrix, "indptr" and "indices" as int64 and
             "data" as float32. Rows are padded to the longest and scored together, with arrays of
             shape (n_samples, n_classes): pass some hundred samples at a time.

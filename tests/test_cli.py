@@ -29,6 +29,7 @@ from slidelearn import SlideClassifier, _state, metrics
 from slidelearn._cli import _convert, _data, _options, _predict, _train, main
 from slidelearn._training import Trainer
 from slidelearn.datasets import dump_xmc_file, load_xmc_file
+from tests.signals import as_usual
 
 SMALL = ["--hidden-layer-sizes", "16", "--max-iter", "2", "--threads", "2"]
 
@@ -682,7 +683,8 @@ def test_broken_pipe(monkeypatch, unbuffered):
     ("SIGHUP", 129, "ended by SIGHUP")])
 def test_signals_end_training(name, code, words):
     with subprocess.Popen([*PROGRAM, "train", "train.txt", "-m", "new", "--max-iter", "100000"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=as_usual) as process:
         try:
             assert process.stdout.readline().startswith(b"epoch 1/")  # not kept in a buffer
             time.sleep(0.1)
@@ -698,7 +700,8 @@ def test_signals_end_training(name, code, words):
 def test_signals_leave_no_unfinished_file(name, code):
     before = set(os.listdir())
     with subprocess.Popen([*PROGRAM, "predict", "model", "/dev/stdin", "--format", "svmlight",
-                           "-o", "out"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                           "-o", "out"], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=as_usual) as process:
         try:
             deadline = time.monotonic() + 100
             while set(os.listdir()) == before and time.monotonic() < deadline:

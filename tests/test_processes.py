@@ -16,6 +16,7 @@ from conftest import assert_same_model, assert_same_state, small, snapshot
 
 from slidelearn import SlideClassifier, _classifier, _fitting, _threads
 from slidelearn._training import Trainer
+from tests.signals import as_usual
 
 PATIENCE = 2.0  # seconds for an answer to Ctrl-C: four times what is promised, for busy machines
 
@@ -169,7 +170,7 @@ print("usable", flush=True)
 def test_ctrl_c(task, setting, wait, least_steps):
     code = LARGE.format(task=task, setting=setting, least_steps=least_steps)
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True, preexec_fn=as_usual)
     try:
         assert child.stdout.readline() == "ready\n"
         time.sleep(wait)

@@ -147,7 +147,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Collisions that a candidate needs under ``sampling="threshold"``.
 
     hash_function : {"simhash", "wta", "dwta", "minhash"}, default="simhash"
-        Family of hash functions, see `slidelearn._lsh`.
+        - "simhash": signs of random projections.
+        - "wta": which of 8 random coordinates is the largest.
+        - "dwta": the same, densified: where all 8 are zero, the code of another 8 is taken.
+        - "minhash": which of the largest coordinates, a quarter of all, is first in random order.
 
     hash_length : int or None, default=None
         Codes that together index one table (K in [1]_), at most 63 for "simhash", else 21. None

@@ -30,6 +30,7 @@ from ._labels import Targets
 from ._lsh import LSHIndex
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
+from ._progress import tqdm
 from ._ranker import Ranker, choose_penalty, fit_ranker
 from ._similar import class_indices, nearest_rows
 from ._threads import effective_n_threads
@@ -227,8 +228,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Threads; None is 1 unless in a `joblib.parallel_config` context, -1 is all processors.
 
     verbose : int, default=0
-        1 prints a line an epoch and, in a terminal or notebook (with ipywidgets), shows a progress
-        bar; 2 leaves the bar standing.
+        1 prints a line an epoch, and one when the ranker's turn has come, and in a terminal or
+        notebook (with ipywidgets) shows a progress bar; 2 leaves the bar standing.
 
     Attributes
     ----------
@@ -572,6 +573,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 stopping.restore_best()
             if not one_epoch and (self.ranker == "linear"
                                   or (self.ranker == "auto" and targets.multilabel)):
+                if self.verbose:
+                    tqdm.write("training linear rankers")
                 self._fit_ranker(network, X, targets, weight, rows, held_out, n_threads)
             finish(_calibration.MAX_PAIRS)
         except KeyboardInterrupt:

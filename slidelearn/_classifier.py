@@ -694,9 +694,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes is {widths}, but the model to be trained further "
                              f"has {fitted}.")
         if _state.read_only(network, self._optimizer_state):
-            raise ValueError("The parameters of this model are read-only (loaded with "
-                             "mmap_mode='r'?), so it can't be trained further. Load it without "
-                             "mmap_mode, or with mmap_mode='c'.")
+            raise ValueError("The parameters of this model are read-only (mapped with "
+                             "mmap_mode='r', the default of SlideClassifier.load), so it can't be "
+                             "trained further. Load it with mmap_mode=None, or 'c'.")
         return _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
 
     def _adopt(self, network: Network, keep_state: bool) -> None:

@@ -1083,10 +1083,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ValueError
             k is not an integer in [1, n_classes], the arrays are larger than the 2 GiB that an
             ONNX file can hold, or labels are neither numbers nor strings.
+        TypeError
+            k is a path.
         ImportError
             onnx isn't installed.
         """
         check_is_fitted(self)
+        if isinstance(k, (str, PathLike)):
+            raise TypeError("to_onnx returns the model and takes no path: write it by "
+                            "onnx.save(model.to_onnx(), path).")
         _check_k(k, len(self.classes_), "the number of classes")
         classes = self.classes_ if self._target_kind == "labels" else None
         return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,

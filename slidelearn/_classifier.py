@@ -881,7 +881,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _check_k(k, len(self.classes_) - 1, "the number of other classes")
-        rows = class_indices(labels, self.classes_)
+        rows = class_indices(labels, self.classes_, self._target_kind != "labels")
         places, cosines = nearest_rows(self._network().output.weights, np.atleast_1d(rows), int(k),
                                        effective_n_threads(self.n_jobs))
         shape = (*rows.shape, int(k))

@@ -435,7 +435,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             CSR float32 is used as it is; anything else is converted.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape \
                 (n_samples, n_classes)
-            Labels of any dtype, or an indicator of zeros and ones. Rows without labels are legal.
+            Labels of any dtype, or an indicator of zeros and ones, as scikit-learn's
+            MultiLabelBinarizer makes it of lists of labels. Rows without labels are legal.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative factors of the samples' losses.
         monitor : callable, default=None
@@ -485,8 +486,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 (n_samples, n_classes)
             As for `fit`.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever occur. Needed at the first call if y is labels; an indicator
-            says it by its columns.
+            All labels that will ever occur: none can be added later. Needed at the first call if
+            y is labels; an indicator says it by its columns.
         sample_weight : array-like of shape (n_samples,), default=None
             As for `fit`.
 
@@ -594,9 +595,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 raise ValueError("classes must be a non-empty 1-D array of labels.")
             classes = np.unique(classes)
             if resume and not np.array_equal(classes, self.classes_):
-                raise ValueError("`classes` is not the same as in the first call of partial_fit.")
+                raise ValueError("`classes` is not the same as in the first call of partial_fit. "
+                                 + _labels.NO_NEW_CLASSES)
             known = classes
-        targets = _labels.encode(y, n_samples, known)
+        targets = _labels.encode(y, n_samples, known, empty=one_epoch)
         if one_epoch and not resume and classes is None and not targets.multilabel:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if resume and targets.multilabel != (self._target_kind != "labels"):

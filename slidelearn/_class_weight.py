@@ -52,7 +52,7 @@ def class_weights(class_weight: Any, targets: Targets, sample_weight: np.ndarray
         weights = _looked_up(class_weight, targets)
     of_labels = weights[matrix.indices]
     repeated = np.repeat(sample_weight, np.diff(matrix.indptr)) * (of_labels > 0)
-    if not repeated.any():
+    if len(repeated) and not repeated.any():
         raise ValueError("class_weight is 0 for all labels that y has.")
     if targets.multilabel or one_epoch:
         return weights

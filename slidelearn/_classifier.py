@@ -30,6 +30,7 @@ from ._labels import Targets
 from ._lsh import LSHIndex
 from ._network import Network, initialise
 from ._parameters import CONSTRAINTS, check_parameters
+from ._progress import tqdm
 from ._ranker import Ranker, choose_penalty, fit_ranker
 from ._similar import class_indices, nearest_rows
 from ._threads import effective_n_threads
@@ -147,7 +148,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Collisions that a candidate needs under ``sampling="threshold"``.
 
     hash_function : {"simhash", "wta", "dwta", "minhash"}, default="simhash"
-        Family of hash functions, see `slidelearn._lsh`.
+        - "simhash": signs of random projections.
+        - "wta": which of 8 random coordinates is the largest.
+        - "dwta": the same, densified: where all 8 are zero, the code of another 8 is taken.
+        - "minhash": which of the largest coordinates, a quarter of all, is first in random order.
 
     hash_length : int or None, default=None
         Codes that together index one table (K in [1]_), at most 63 for "simhash", else 21. None
@@ -224,8 +228,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Threads; None is 1 unless in a `joblib.parallel_config` context, -1 is all processors.
 
     verbose : int, default=0
-        1 prints a line an epoch and, in a terminal or notebook (with ipywidgets), shows a progress
-        bar; 2 leaves the bar standing.
+        1 prints a line an epoch, and one when the ranker's turn has come, and in a terminal or
+        notebook (with ipywidgets) shows a progress bar; 2 leaves the bar standing.
 
     Attributes
     ----------
@@ -431,7 +435,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             CSR float32 is used as it is; anything else is converted.
         y : array-like of shape (n_samples,) or {array-like, sparse} of shape \
                 (n_samples, n_classes)
-            Labels of any dtype, or an indicator of zeros and ones. Rows without labels are legal.
+            Labels of any dtype, or an indicator of zeros and ones, as scikit-learn's
+            MultiLabelBinarizer makes it of lists of labels. Rows without labels are legal.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative factors of the samples' losses.
         monitor : callable, default=None
@@ -481,8 +486,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 (n_samples, n_classes)
             As for `fit`.
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever occur. Needed at the first call if y is labels; an indicator
-            says it by its columns.
+            All labels that will ever occur: none can be added later. Needed at the first call if
+            y is labels; an indicator says it by its columns.
         sample_weight : array-like of shape (n_samples,), default=None
             As for `fit`.
 
@@ -569,6 +574,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 stopping.restore_best()
             if not one_epoch and (self.ranker == "linear"
                                   or (self.ranker == "auto" and targets.multilabel)):
+                if self.verbose:
+                    tqdm.write("training linear rankers")
                 self._fit_ranker(network, X, targets, weight, rows, held_out, n_threads)
             finish(_calibration.MAX_PAIRS)
         except KeyboardInterrupt:
@@ -588,9 +595,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 raise ValueError("classes must be a non-empty 1-D array of labels.")
             classes = np.unique(classes)
             if resume and not np.array_equal(classes, self.classes_):
-                raise ValueError("`classes` is not the same as in the first call of partial_fit.")
+                raise ValueError("`classes` is not the same as in the first call of partial_fit. "
+                                 + _labels.NO_NEW_CLASSES)
             known = classes
-        targets = _labels.encode(y, n_samples, known)
+        targets = _labels.encode(y, n_samples, known, empty=one_epoch)
         if one_epoch and not resume and classes is None and not targets.multilabel:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         if resume and targets.multilabel != (self._target_kind != "labels"):
@@ -688,9 +696,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(f"hidden_layer_sizes is {widths}, but the model to be trained further "
                              f"has {fitted}.")
         if _state.read_only(network, self._optimizer_state):
-            raise ValueError("The parameters of this model are read-only (loaded with "
-                             "mmap_mode='r'?), so it can't be trained further. Load it without "
-                             "mmap_mode, or with mmap_mode='c'.")
+            raise ValueError("The parameters of this model are read-only (mapped with "
+                             "mmap_mode='r', the default of SlideClassifier.load), so it can't be "
+                             "trained further. Load it with mmap_mode=None, or 'c'.")
         return _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
 
     def _adopt(self, network: Network, keep_state: bool) -> None:
@@ -875,7 +883,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _check_k(k, len(self.classes_) - 1, "the number of other classes")
-        rows = class_indices(labels, self.classes_)
+        rows = class_indices(labels, self.classes_, self._target_kind != "labels")
         places, cosines = nearest_rows(self._network().output.weights, np.atleast_1d(rows), int(k),
                                        effective_n_threads(self.n_jobs))
         shape = (*rows.shape, int(k))
@@ -1077,10 +1085,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ValueError
             k is not an integer in [1, n_classes], the arrays are larger than the 2 GiB that an
             ONNX file can hold, or labels are neither numbers nor strings.
+        TypeError
+            k is a path.
         ImportError
             onnx isn't installed.
         """
         check_is_fitted(self)
+        if isinstance(k, (str, PathLike)):
+            raise TypeError("to_onnx returns the model and takes no path: write it by "
+                            "onnx.save(model.to_onnx(), path).")
         _check_k(k, len(self.classes_), "the number of classes")
         classes = self.classes_ if self._target_kind == "labels" else None
         return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,

@@ -12,6 +12,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from ._validation import CSR, canonical_csr, check_sparse_structure
 
+BINARIZE = ("MultiLabelBinarizer(sparse_output=True) turns lists or sets of labels into an "
+            "indicator.")
+NO_NEW_CLASSES = ("Classes can't be added to a model that has begun to train: fit a new one, or "
+                  "name all at the start (by classes in the first partial_fit, or by columns of an "
+                  "indicator).")
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -36,7 +42,7 @@ class Targets:
         return self.kind != "labels"
 
 
-def encode(y: Any, n_samples: int, classes: Any = None) -> Targets:
+def encode(y: Any, n_samples: int, classes: Any = None, *, empty: bool = False) -> Targets:
     """Validate y and turn it into class indices.
 
     Parameters
@@ -46,6 +52,8 @@ def encode(y: Any, n_samples: int, classes: Any = None) -> Targets:
     n_samples : int, the number of rows of X
     classes : ndarray of shape (n_classes,) or None
         Known classes, to which y must belong; None to take them from y.
+    empty : bool, default=False
+        Whether an indicator may be without a single label.
 
     Raises
     ------
@@ -64,6 +72,8 @@ def encode(y: Any, n_samples: int, classes: Any = None) -> Targets:
         y = _to_array(y)
         two_dimensional = y.ndim == 2 and y.shape[1] != 1
         targets = _encode_dense(y) if two_dimensional else _encode_labels(y, classes)
+    if not empty and len(targets.matrix.indices) == 0:
+        raise ValueError("y has no labels at all: every row of the indicator is empty.")
     if targets.matrix.n_rows != n_samples:
         raise ValueError(f"X and y have inconsistent numbers of samples: X has {n_samples} and y "
                          f"has {targets.matrix.n_rows}.")
@@ -78,16 +88,34 @@ def _to_array(y: Any) -> np.ndarray:
         missing = extension is not None and y.isna().any()
         return y.to_numpy() if extension is None or missing else y.to_numpy(dtype=extension)
     try:
-        return np.asarray(y)
+        array = np.asarray(y)
     except ValueError as error:
         raise ValueError("y must be labels or an indicator of zeros and ones, but its rows differ "
-                         "in length. MultiLabelBinarizer(sparse_output=True) turns lists of labels "
-                         "into an indicator.") from error
+                         f"in length. {BINARIZE}") from error
+    if (isinstance(y, (list, tuple)) and array.ndim == 1 and array.dtype.kind in "US"
+            and not all(isinstance(label, (str, bytes)) for label in y)):
+        return np.asarray(y, dtype=object)  # NaN or a number among strings isn't their spelling
+    return array
+
+
+def _shown(value: Any) -> str:
+    """How a user would write a label."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _refuse_label_sets(y: np.ndarray) -> None:
+    if y.dtype.kind != "O" or y.ndim != 1:
+        return
+    for i, label in enumerate(y):
+        if isinstance(label, (list, tuple, set, frozenset, np.ndarray)):
+            raise ValueError(f"y must be labels or an indicator of zeros and ones, but y[{i}] is a "
+                             f"{type(label).__name__}. {BINARIZE}")
 
 
 def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
     if y.ndim > 2:
         raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
+    _refuse_label_sets(y)
     if y.dtype.kind == "f":
         _check_all_finite(y)
     try:
@@ -95,10 +123,16 @@ def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
         y = column_or_1d(y, warn=True)
         found, codes = np.unique(y, return_inverse=True)
     except TypeError as error:
-        kinds = [type(label) for label in y.ravel()]
-        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), 0)
-        raise TypeError(f"y mixes types that can't be ordered: y[0] is {y.flat[0]!r}, y[{place}] "
-                        f"is {y.flat[place]!r}.") from error
+        kinds = [type(label) for label in y.ravel().tolist()]
+        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), None)
+        if place is None and kinds[0] is bytes:
+            raise TypeError("y has labels of type bytes, which scikit-learn doesn't support: "
+                            "decode them, for example by np.char.decode(y).") from error
+        if place is None:
+            raise TypeError(f"y has labels of type {kinds[0].__name__}, which can't be ordered."
+                            ) from error
+        raise TypeError(f"y mixes types that can't be ordered: y[0] is {_shown(y.flat[0])}, "
+                        f"y[{place}] is {_shown(y.flat[place])}.") from error
     if len(y) == 0:
         raise ValueError("y has no samples.")
     if classes is not None:
@@ -109,7 +143,7 @@ def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
         unseen = np.setdiff1d(found, classes)
         if len(unseen):
             raise ValueError(f"y has {len(unseen)} label(s) that are not among the {len(classes)} "
-                             f"known classes, for example {unseen[0]!r}.")
+                             f"known classes, for example {_shown(unseen[0])}. {NO_NEW_CLASSES}")
         codes = np.searchsorted(classes, found)[codes]
         found = classes
     n = len(y)
@@ -124,16 +158,18 @@ def _encode_dense(y: np.ndarray) -> Targets:
             y = y.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(f"y has two dimensions, so it must be an indicator of zeros and ones, "
-                             f"but its dtype is {y.dtype}.") from error
+                             f"but its dtype is {y.dtype}. {BINARIZE}") from error
     if y.dtype.kind == "f":
         _check_all_finite(y)
     if y.dtype.kind != "b":
         wrong = (y != 0) & (y != 1)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
+            kind = type_of_target(y)  # an indicator if there are two values, -1 and 1 for example
+            prefix = "" if kind == "multilabel-indicator" else f"Unknown label type: {kind}. "
             raise ValueError(
-                f"Unknown label type: {type_of_target(y)}. y has two dimensions, so it must be an "
-                f"indicator of zeros and ones, but y[{row}, {column}] is {y[row, column]!r}."
+                f"{prefix}y has two dimensions, so it must be an indicator of zeros and ones, but "
+                f"y[{row}, {column}] is {_shown(y[row, column])}. {BINARIZE}"
             )
     return _indicator(sp.csr_matrix(y != 0), "dense")
 
@@ -141,8 +177,6 @@ def _encode_dense(y: np.ndarray) -> Targets:
 def _encode_sparse(y: Any) -> Targets:
     kind = "array" if isinstance(y, sp.sparray) else "matrix"
     check_sparse_structure(y, "y")
-    if y.shape[1] == 0:
-        raise ValueError("y has no columns, so there is no class to learn.")
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y must be an indicator of zeros and ones, but its dtype is {y.dtype}.")
     _check_distinct(y)
@@ -185,19 +219,20 @@ def _check_all_finite(y: np.ndarray) -> None:
 
 def _indicator(y: Any, kind: str) -> Targets:
     matrix = canonical_csr(y)
+    if y.shape[1] == 0:
+        raise ValueError("y has no columns, so there is no class to learn.")
     if matrix.n_rows == 0:
         raise ValueError("y has no samples.")
-    if len(matrix.indices) == 0:
-        raise ValueError("y has no labels at all: every row of the indicator is empty.")
     return Targets(matrix, np.arange(y.shape[1]), kind)
 
 
 def _check_indicator_classes(targets: Targets, classes: Any) -> None:
     classes = np.asarray(classes)
     if not np.array_equal(classes, targets.classes):
-        raise ValueError(f"y is an indicator with {len(targets.classes)} columns, so classes must "
-                         f"be the column numbers 0 to {len(targets.classes) - 1}; got "
-                         f"{len(classes)} classes.")
+        n_columns = len(targets.classes)
+        hint = f" {NO_NEW_CLASSES}" if len(classes) < n_columns else ""
+        raise ValueError(f"y is an indicator with {n_columns} columns, so the classes must be the "
+                         f"column numbers 0 to {n_columns - 1}; there are {len(classes)}.{hint}")
 
 
 def decode_indicator(indptr: np.ndarray, indices: np.ndarray, n_classes: int, kind: str) -> Any:

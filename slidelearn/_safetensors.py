@@ -104,7 +104,9 @@ def read(path: str | os.PathLike[str],
         start = stream.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise ValueError("it isn't a safetensors file, or is cut short.")
+            pickled = start[:1] == b"\x80"
+            raise ValueError("it looks like a pickle, which joblib.load or pickle.load reads."
+                             if pickled else "it isn't a safetensors file, or is cut short.")
         entries, metadata = _parse(stream.read(length))
     first = 8 + length
     ends = [offsets[1] for _, _, offsets in entries.values()]

@@ -13,7 +13,7 @@ from ._network import Layer, Network
 CHUNK_FLOATS = 2**22  # of the output layer, normalised at a time: 16 MiB
 
 
-def class_indices(labels: Any, classes: np.ndarray) -> np.ndarray:
+def class_indices(labels: Any, classes: np.ndarray, multilabel: bool = False) -> np.ndarray:
     """Places of `labels` in the sorted `classes`, in the shape of `labels`.
 
     Raises
@@ -28,7 +28,9 @@ def class_indices(labels: Any, classes: np.ndarray) -> np.ndarray:
     if wanted.size == 0:
         return np.empty(wanted.shape, np.intp)
     if (wanted.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
-        raise ValueError(f"labels are of dtype {wanted.dtype}, but classes_ of {classes.dtype}.")
+        columns = " (column numbers of the indicator)" if multilabel else ""
+        raise ValueError(f"labels are of dtype {wanted.dtype}, but classes_ of {classes.dtype}"
+                         f"{columns}.")
     places = np.minimum(np.searchsorted(classes, wanted), len(classes) - 1)
     unknown = np.ravel(classes[places] != wanted)
     if unknown.any():

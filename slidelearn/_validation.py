@@ -106,13 +106,20 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> CSR:
     ------
     ValueError
         NaN, infinity or a value beyond float32; a malformed sparse structure; no samples; a
-        number or names of features that differ from those of fit.
+        number or names of features that differ from those of fit; text.
     """
     if sp.issparse(X):
         check_sparse_structure(X, "X")
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is reported
-        X = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, order="C",
-                          reset=reset, accept_large_sparse=True, ensure_all_finite=False)
+    try:
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which is reported
+            X = validate_data(estimator, X, accept_sparse="csr", dtype=np.float32, order="C",
+                              reset=reset, accept_large_sparse=True, ensure_all_finite=False)
+    except ValueError as error:
+        if not str(error).startswith("could not convert string to float"):
+            raise
+        raise ValueError(f"X has text where numbers must be: {error}. Texts become numbers by a "
+                         "vectorizer, as in make_pipeline(TfidfVectorizer(), SlideClassifier())."
+                         ) from None
     _check_all_finite(X, "X")
     if not sp.issparse(X):
         X = sp.csr_matrix(X)

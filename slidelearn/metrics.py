@@ -28,6 +28,9 @@ __all__ = [
 
 _Metric: TypeAlias = Callable[..., float]
 
+RANKED = ("integers, that is column numbers, best first, as predict_topk returns them (not the "
+          "indicator of predict, nor probabilities or names)")
+
 
 def precision_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any = None) -> float:
     """Share of the k labels ranked first that are right.
@@ -476,7 +479,7 @@ class _Ranking(NamedTuple):
 
 def _ranking(y_true: Any, y_topk: Any, k: int) -> _Ranking:
     """Check the arguments of a metric and compare them."""
-    if sp.issparse(y_true) or np.ndim(y_true) == 2:
+    if _is_indicator(y_true):
         indicator = _indicator(y_true, "y_true")
         topk = _column_numbers(y_topk, k, *indicator.shape)
         return _Ranking(_hits(indicator, topk), np.diff(indicator.indptr))
@@ -488,6 +491,16 @@ def _ranking(y_true: Any, y_topk: Any, k: int) -> _Ranking:
     fills = (topk == -1) if _is_numeric(topk) and -1 not in labels else np.zeros_like(topk, bool)
     _refuse_repeats(topk, ~fills)
     return _Ranking(topk == labels[:, np.newaxis], np.ones(len(labels), dtype=np.int64))
+
+
+def _is_indicator(y_true: Any) -> bool:
+    """Tell an indicator from one-dimensional labels."""
+    try:
+        return sp.issparse(y_true) or np.ndim(y_true) == 2
+    except ValueError as error:
+        raise ValueError("y_true must be an indicator of zeros and ones or one label for each row, "
+                         "but its rows differ in length. MultiLabelBinarizer turns lists of labels "
+                         "into an indicator.") from error
 
 
 def _labels(y_true: Any) -> np.ndarray:
@@ -536,6 +549,8 @@ def _checked_k(k: Any) -> int:
 def _first_columns(y_topk: Any, k: Any, n_samples: int) -> np.ndarray:
     """Return the k best labels, after checking the shape."""
     k = _checked_k(k)
+    if sp.issparse(y_topk):
+        raise ValueError(f"y_topk must have {RANKED}, got a sparse matrix.")
     topk = np.asarray(y_topk)
     if topk.ndim != 2 or topk.shape[0] != n_samples:
         wanted = f"two dimensions and {n_samples} rows like y_true"
@@ -549,7 +564,7 @@ def _column_numbers(y_topk: Any, k: Any, n_samples: int, n_classes: int) -> np.n
     """Return the k best labels as int64 column numbers or -1, after checking them."""
     topk = _first_columns(y_topk, k, n_samples)
     if topk.dtype.kind not in "iu":
-        raise ValueError(f"y_topk must have integers (column numbers), got {topk.dtype}.")
+        raise ValueError(f"y_topk must have {RANKED}, got {topk.dtype}.")
     bad = (topk < -1) | (topk >= n_classes)
     if bad.any():
         row, rank = np.argwhere(bad)[0]
@@ -649,7 +664,7 @@ def _checked_propensities(propensities: Any) -> np.ndarray:
 
 def _class_indicator(y_true: Any, n_classes: int) -> sp.csr_matrix:
     """Return indicator or class numbers as an indicator with `n_classes` columns."""
-    if sp.issparse(y_true) or np.ndim(y_true) == 2:
+    if _is_indicator(y_true):
         indicator = _indicator(y_true, "y_true")
         if indicator.shape[1] != n_classes:
             found = f"y_true has {indicator.shape[1]} columns"

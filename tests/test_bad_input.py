@@ -96,7 +96,9 @@ BAD_X = {
     "1-D": (lambda: np.ones(12), "Expected 2D array"),
     "3-D": (lambda: np.ones((12, 5, 1)), "dim 3|Found array with dim"),
     "1-D sparse": (lambda: sp.coo_array(np.ones(12)), "two-dimensional"),
-    "strings": (lambda: np.full((12, 5), "word"), "could not convert string to float"),
+    "strings": (lambda: np.full((12, 5), "word"), "X has text.*'word'.*TfidfVectorizer"),
+    "texts": (lambda: ["some words"] * 12, "X has text.*'some words'.*TfidfVectorizer"),
+    "series of texts": (lambda: pd.Series(["some words"] * 12), "X has text.*TfidfVectorizer"),
     "complex": (lambda: np.ones((12, 5), complex), "Complex data not supported"),
     "ragged": (lambda: [[1.0]] * 11 + [[1.0, 2.0]], "inhomogeneous|sequence"),
 }
@@ -204,16 +206,20 @@ BAD_INDICATORS = {
     "too few rows": (lambda: indicator()[:11], "X has 12 and y has 11"),
     "too many rows": (lambda: sp.vstack([indicator(), indicator()]), "X has 12 and y has 24"),
     "dense, too few rows": (lambda: indicator().toarray()[:11], "X has 12 and y has 11"),
-    "no labels at all": (lambda: sp.csr_matrix((12, 4)), "y has no labels at all"),
-    "explicit zeros only": (lambda: indicator() * 0, "y has no labels at all"),
-    "dense, no labels at all": (lambda: np.zeros((12, 4)), "y has no labels at all"),
     "no columns": (lambda: sp.csr_matrix((12, 0)), "y has no columns"),
-    "dense, no columns": (lambda: np.empty((12, 0)), "y has no columns|no labels"),
+    "dense, no columns": (lambda: np.empty((12, 0)), "y has no columns"),
     "no rows": (lambda: sp.csr_matrix((0, 4)), "y has no samples"),
     "None": (lambda: None, "requires y to be passed"),
     "1-D sparse": (lambda: sp.coo_array(np.ones(12)), "y must be two-dimensional"),
     "3-D": (lambda: np.ones((12, 4, 2)), "y must have one or two dimensions"),
+    "minus ones": (lambda: indicator().toarray() * 2 - 1, r"^y has two dimensions.* is -1\."),
     "ragged": (lambda: [[1], [1, 2]] * 6, "MultiLabelBinarizer"),
+    "pairs": (lambda: [["a", "b"]] * 12, "its dtype is <U1. MultiLabelBinarizer"),
+    "pairs of numbers": (lambda: [[3, 7]] * 12, r"y\[0, 0\] is 3\. MultiLabelBinarizer"),
+    "sets": (lambda: [{"a"}, {"a", "b"}] * 6, r"y\[0\] is a set\. MultiLabelBinarizer"),
+    "series of lists": (lambda: pd.Series([["a"], ["a", "b"]] * 6),
+                        r"y\[0\] is a list\. MultiLabelBinarizer"),
+    "list after labels": (lambda: pd.Series(["a"] * 11 + [["a", "b"]]), r"y\[11\] is a list"),
 }
 BAD_LABELS = {
     "NaN": (lambda: np.r_[np.arange(11) % 4, np.nan], r"(?s)y contains NaN.*y\[11\]"),
@@ -223,6 +229,10 @@ BAD_LABELS = {
     "missing": (lambda: np.array(["a", None] * 6, object), r"y mixes types.*y\[1\] is None"),
     "missing string": (lambda: pd.Series(["a", None] * 6),
                        r"y mixes types.*y\[0\] is 'a', y\[1\] is (nan|None)"),
+    "NaN in a list": (lambda: ["a", float("nan")] * 6, r"y mixes types.*'a', y\[1\] is nan\."),
+    "number in a list": (lambda: ["a", 1] * 6, r"y mixes types.*y\[0\] is 'a', y\[1\] is 1\."),
+    "bytes": (lambda: np.array([b"a", b"b"] * 6), r"type bytes.*np\.char\.decode"),
+    "bytes in a list": (lambda: [b"a", b"b"] * 6, r"type bytes.*np\.char\.decode"),
     "missing Int64": (lambda: pd.Series([1, None] * 6, dtype="Int64"),
                       r"(?s)y contains NaN.*y\[1\]"),
     "objects": (lambda: np.array([object()] * 12), "Unknown label type"),
@@ -249,13 +259,31 @@ def test_bad_labels(case, method, data):
     assert_refused(method, (ValueError, TypeError), match, data[0], make(), labels=True)
 
 
+@pytest.mark.parametrize("make", [
+    lambda: sp.csr_matrix((12, 4)), lambda: indicator() * 0, lambda: np.zeros((12, 4)),
+], ids=["sparse", "explicit zeros", "dense"])
+def test_no_labels_at_all(make, data):
+    """Refused as the whole of the data, harmless as a part of them."""
+    X, Y = data
+    assert_refused("fit", ValueError, "y has no labels at all", X, make())
+    assert_refused("fit", ValueError, "y has no labels at all", X, make(), warm_start=True)
+    for parameters in ({}, {"loss": "softmax"}, {"class_weight": {1: 2.0}}):
+        model = small(**parameters).partial_fit(X, make())  # the first part
+        before = model.decision_function(X)
+        model.partial_fit(X, Y).partial_fit(X, make())
+        assert model.n_iter_ == 3 and np.isfinite(model.loss_)
+        assert np.isfinite(before).all() and np.isfinite(model.decision_function(X)).all()
+
+
 def test_indicators_of_another_width(data):
     X, Y = data
     for warm in (False, True):
         model = small(warm_start=warm).fit(X, Y)
         before = snapshot(model)
-        with pytest.raises(ValueError, match=r"indicator with 3 columns.*got 4 classes"):
+        with pytest.raises(ValueError, match=r"indicator with 3 columns.*there are 4\.$"):
             (model.fit if warm else model.partial_fit)(X, Y[:, :3])
+        with pytest.raises(ValueError, match=r"indicator with 8 columns.*Classes can't be added"):
+            (model.fit if warm else model.partial_fit)(X, sp.hstack([Y, Y]))
         with pytest.raises(ValueError, match="must be of the kind that the model was fitted with"):
             (model.fit if warm else model.partial_fit)(X, np.arange(12) % 4)
         assert_same_state(snapshot(model), before)
@@ -273,7 +301,7 @@ def test_classes(data):
         with pytest.raises(ValueError, match="classes must be a non-empty 1-D array"):
             model.partial_fit(X, y, classes=bad)
     with pytest.raises(ValueError, match=r"2 label\(s\) that are not among the 2 known classes, "
-                                         r"for example .*'c'"):
+                                         r"for example 'c'\. Classes can't be added"):
         model.partial_fit(X, y, classes=["a", "b"])
     with pytest.raises(ValueError, match="labels of dtype <U1, but the known classes are of dtype"):
         model.partial_fit(X, y, classes=[1, 2, 3, 4])

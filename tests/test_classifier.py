@@ -681,7 +681,8 @@ def test_quiet_without_a_terminal():
     assert silent.stdout == silent.stderr == ""
     lines = run_python(TRAIN.format(verbose=1))
     assert lines.stderr == ""
-    assert re.fullmatch(r"(epoch \d+/20: loss \d+\.\d+\n){20}", lines.stdout)
+    assert re.fullmatch(r"(epoch \d+/20: loss \d+\.\d+\n){20}training linear rankers\n",
+                        lines.stdout)
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")

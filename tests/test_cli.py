@@ -208,6 +208,22 @@ def test_stream_learns(run):
     assert streamed["P@1"] > 0.9 * fitted["P@1"] > 0.2
 
 
+def test_parts_of_a_stream_without_labels(run, fail):
+    """Legal, unless they are all of it."""
+    X, Y = load_xmc_file("train.txt")
+    Y = Y.tolil()
+    Y[:600] = 0
+    Y[1500:] = 0
+    dump_xmc_file(X, Y.tocsr(), "gaps.txt")
+    run("train", "gaps.txt", "-m", "new", *SMALL, "--stream", "--chunk-rows", 300)
+    scores = joblib.load("new").predict_topk(X)[1]
+    assert np.isfinite(scores).all()
+    dump_xmc_file(X, Y.tocsr() * 0, "none.txt")
+    for options in ([], ["--stream", "--chunk-rows", 300]):
+        message = fail("train", "none.txt", "-m", "never", "-q", *SMALL, *options)
+        assert message.startswith("none.txt: y has no labels at all")
+
+
 def test_batch_size_of_streams(run, monkeypatch):
     """It follows from the file, not from the chunk."""
     sizes, original = set(), SlideClassifier.partial_fit

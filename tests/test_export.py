@@ -168,7 +168,7 @@ def test_training_further(tiny, path):
     found = exported(model, path)
     before = path.read_bytes()
     for call in (found.partial_fit, SlideClassifier.load(path).set_params(warm_start=True).fit):
-        with pytest.raises(ValueError, match="read-only"):
+        with pytest.raises(ValueError, match=r"read-only.*mmap_mode=None, or 'c'"):
             call(X, Y)
     assert_same_predictions(found, model, X)
     model.partial_fit(X, Y)
@@ -239,7 +239,7 @@ def test_other_formats(tiny, path, monkeypatch, mmap_mode):
                                          r".* in format 12; slidelearn .* reads format 1 only"):
         SlideClassifier.load(path, mmap_mode=mmap_mode)
     path.write_bytes(pickle.dumps(model))
-    with pytest.raises(ValueError, match="not an exported model, or a damaged one"):
+    with pytest.raises(ValueError, match=r"not an exported model.*a pickle, which joblib\.load"):
         SlideClassifier.load(path, mmap_mode=mmap_mode)
 
 

@@ -1,6 +1,7 @@
 """`to_onnx`: onnxruntime gives what `predict_topk` gives."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,9 @@ def test_errors(tiny, monkeypatch):
     for k in (0, 5, 2.5, None):
         with pytest.raises(ValueError, match="k must be an integer in"):
             model.to_onnx(k)
+    for path in ("model.onnx", Path("model.onnx")):
+        with pytest.raises(TypeError, match=r"takes no path.*onnx\.save\(model\.to_onnx\(\), path"):
+            model.to_onnx(path)
     dates = small().fit(X, [1, 2] * 6)
     dates.classes_ = dates.classes_.astype("M8[s]")
     with pytest.raises(ValueError, match=r"no labels of dtype datetime64.* numbers and strings"):

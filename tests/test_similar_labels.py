@@ -75,6 +75,8 @@ def test_columns_of_an_indicator(tiny):
     labels, _ = small().fit(*tiny).similar_labels(np.array([3, 0]), k=3)
     assert labels.dtype.kind == "i" and sorted(labels[0]) == [0, 1, 2]
     assert labels.shape == (2, 3)
+    with pytest.raises(ValueError, match=r"dtype <U4, but classes_ of int64 \(column numbers"):
+        small().fit(*tiny).similar_labels("name", k=3)
 
 
 def test_like_classes_are_found():

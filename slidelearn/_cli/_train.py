@@ -83,7 +83,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     rate, verbose = model.learning_rate_init, model.verbose
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
-    n_steps, step = model.max_iter * n_chunks, 0
+    n_steps, step, n_given = model.max_iter * n_chunks, 0, 0
     model.set_params(verbose=0)
     if model.batch_size == "auto":
         model.set_params(batch_size=auto_batch_size(n_samples))
@@ -97,8 +97,11 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
                 model.partial_fit(X, Y)
                 step += 1
                 total += model.loss_ * X.shape[0]
+                n_given += Y.nnz
                 bar.update(X.shape[0])
                 del X, Y  # not to be held beside the next ones
+            if n_given == 0:
+                raise ValueError("y has no labels at all: every row of the indicator is empty.")
             if verbose:
                 tqdm.write(f"epoch {epoch}/{model.max_iter}: loss {total / n_samples:.4f}")
     model.set_params(**asked)

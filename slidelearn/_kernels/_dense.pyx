@@ -170,7 +170,7 @@ def update_block(
 
     Owner: row.
     """
-    cdef Py_ssize_t tile, first, rows, s, i, row
+    cdef Py_ssize_t tile, first, rows, s, row
     cdef Py_ssize_t width = weights.shape[1], n_samples = vectors.shape[0]
     cdef Py_ssize_t sample_step = delta.strides[0] // <Py_ssize_t>sizeof(float)
     cdef Py_ssize_t class_step = delta.strides[1] // <Py_ssize_t>sizeof(float)

@@ -118,6 +118,9 @@ def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
     _refuse_label_sets(y)
     if y.dtype.kind == "f":
         _check_all_finite(y)
+    if y.dtype.kind == "S" or (y.dtype.kind == "O" and y.size and isinstance(y.flat[0], bytes)):
+        raise TypeError("y has labels of type bytes, which scikit-learn doesn't support: decode "
+                        "them, for example by np.char.decode(y).")
     try:
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
@@ -125,9 +128,6 @@ def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
     except TypeError as error:
         kinds = [type(label) for label in y.ravel().tolist()]
         place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), None)
-        if place is None and kinds[0] is bytes:
-            raise TypeError("y has labels of type bytes, which scikit-learn doesn't support: "
-                            "decode them, for example by np.char.decode(y).") from error
         if place is None:
             raise TypeError(f"y has labels of type {kinds[0].__name__}, which can't be ordered."
                             ) from error

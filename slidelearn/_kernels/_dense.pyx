@@ -130,6 +130,8 @@ def block_logits(
         for panel in prange((block.shape[0] + PANEL - 1) // PANEL, schedule="static"):
             first = panel * PANEL
             n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
+            for i in range(n_samples):
+                memcpy(&logits[i, first], &bias[first], n * sizeof(float))
             if width > 0:
                 if row_t is float:
                     transpose(n, width, &block[first, 0], transposed, PANEL)
@@ -137,9 +139,6 @@ def block_logits(
                     for s in range(n):
                         for k in range(width):
                             transposed[k * PANEL + s] = as_float(block[first + s, k])
-            for i in range(n_samples):
-                memcpy(&logits[i, first], &bias[first], n * sizeof(float))
-            if width > 0:
                 leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
                           &logits[0, first], logits.shape[1])
 

@@ -48,11 +48,13 @@ class Kernels:
         self.hidden = self.rng.standard_normal((BATCH, width), dtype=np.float32)
         self.delta = self.rng.standard_normal((BATCH, n_rows), dtype=np.float32) / BATCH
         self.block = np.empty((n_rows, width), np.float32)
+        self.block_bias = np.empty(n_rows, np.float32)
         self.scratch = np.empty((n_threads, _dense.TILE_ROWS * (width + 1)), np.float32)
         self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
 
     def gather_rows(self, layer, ids):
-        _dense.gather_rows(layer[0], ids, self.block, self.n_threads)
+        _dense.gather_rows(layer[0], *self.bias[:2], ids, self.block, self.block_bias,
+                           self.n_threads)
 
     def update_rows(self, layer, ids):
         starts, positions = np.arange(len(ids) + 1), np.arange(len(ids))

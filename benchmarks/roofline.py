@@ -189,7 +189,9 @@ class Batch:
                                                *self.layer, *self.bias, scratch, n_threads)
 
     def gather_rows(self, n_threads):
-        return lambda ids: _dense.gather_rows(self.layer[0], ids, self.block, n_threads)
+        block_bias = np.empty(self.n_shared, np.float32)
+        return lambda ids: _dense.gather_rows(self.layer[0], *self.bias[:2], ids, self.block,
+                                              block_bias, n_threads)
 
     def update_rows(self, n_threads):
         n = self.n_shared

@@ -220,9 +220,10 @@ class Trainer:
         output = self.network.output
         if len(active.shared) == len(output.bias):
             return as_float32(output.weights), output.bias
-        bias = output.bias[active.shared] - self.log_inclusion[active.shared]
         block = self._scratch.block(len(active.shared))
-        _dense.gather_rows(output.weights, active.shared, block, self.n_threads)
+        bias = np.empty(len(active.shared), np.float32)
+        _dense.gather_rows(output.weights, output.bias, self.log_inclusion, active.shared, block,
+                           bias, self.n_threads)
         return block, bias
 
     def _score(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
@@ -231,9 +232,10 @@ class Trainer:
         _dense.block_logits(hidden, block, block_bias, shared, self._scratch.panels,
                             self.n_threads)
         own = np.empty(len(active.own), np.float32)
-        output = self.network.output
-        _rows.pair_logits(active.own_indptr, active.own, hidden, output.weights, output.bias, own,
-                          self.n_threads)
+        if len(own):
+            output = self.network.output
+            _rows.pair_logits(active.own_indptr, active.own, hidden, output.weights, output.bias,
+                              own, self.n_threads)
         return shared, own
 
     def _differentiate(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray,
@@ -250,8 +252,9 @@ class Trainer:
                          shared: np.ndarray, own: np.ndarray) -> np.ndarray:
         gradient = np.empty_like(hidden)
         _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
-        _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights, gradient,
-                       self.n_threads)
+        if len(own):
+            _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights,
+                           gradient, self.n_threads)
         return gradient
 
     def _update_output(self, optimizer: _simd.Optimizer, hidden: np.ndarray, active: ActiveSet,
@@ -286,7 +289,7 @@ class Trainer:
             _dense.matmul(below.T, gradient, NO_VALUES, change, self.n_threads)
             _simd.step(optimizer, change.ravel(), layer.weights.reshape(-1),
                        layer.weights_m.reshape(-1), layer.weights_v.reshape(-1))
-            _step_bias(optimizer, layer, gradient)
+            self._update_bias(optimizer, layer, gradient)
             gradient = passed
         return gradient
 
@@ -298,11 +301,11 @@ class Trainer:
             features, = group_batches(X.indptr, X.indices, rows, len(rows), scratch.feature_slots)
         _rows.update_rows(*features, X.data, gradient, optimizer, layer.weights, layer.weights_m,
                           layer.weights_v, scratch.gradient, self.n_threads)
-        _step_bias(optimizer, layer, gradient)
+        self._update_bias(optimizer, layer, gradient)
 
-
-def _step_bias(optimizer: _simd.Optimizer, layer: Layer, gradient: np.ndarray) -> None:
-    _simd.step(optimizer, gradient.sum(axis=0), layer.bias, layer.bias_m, layer.bias_v)
+    def _update_bias(self, optimizer: _simd.Optimizer, layer: Layer, delta: np.ndarray) -> None:
+        _dense.update_bias(delta, optimizer, layer.bias, layer.bias_m, layer.bias_v,
+                           self._scratch.gradient)
 
 
 def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,

@@ -24,8 +24,11 @@ def matmul(
 ) -> None: ...
 def gather_rows(
     weights: _Rows,
+    bias: NDArray[float32],
+    correction: NDArray[float32],
     ids: NDArray[int32],
     out: NDArray[float32],
+    out_bias: NDArray[float32],
     n_threads: int,
 ) -> None: ...
 def block_logits(
@@ -49,4 +52,12 @@ def update_block(
     bias_v: NDArray[float32],
     gradient: NDArray[float32],
     n_threads: int,
+) -> None: ...
+def update_bias(
+    delta: NDArray[float32],
+    optimizer: Optimizer,
+    bias: NDArray[float32],
+    bias_m: NDArray[float32],
+    bias_v: NDArray[float32],
+    gradient: NDArray[float32],
 ) -> None: ...

@@ -85,16 +85,29 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
                       &out[first, left], width)
 
 
-def gather_rows(const row_t[:, ::1] weights, const int32_t[::1] ids, float[:, ::1] out,
-                int n_threads):
-    """``out[s] = weights[ids[s]]``. Owner: row of `out`."""
+def gather_rows(
+    const row_t[:, ::1] weights,
+    const float[::1] bias,
+    const float[::1] correction,
+    const int32_t[::1] ids,
+    float[:, ::1] out,
+    float[::1] out_bias,
+    int n_threads,
+):
+    """``out[s] = weights[c]`` and ``out_bias[s] = bias[c] - correction[c]``, c being ``ids[s]``.
+
+    Owner: row of `out`.
+    """
     cdef Py_ssize_t s, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
-    if width == 0:
-        return
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        out_bias[s] = bias[ids[s]] - correction[ids[s]]
+        if width == 0:
+            continue
         if s + AHEAD < ids.shape[0]:
             prefetch(&weights[ids[s + AHEAD], 0], width * sizeof(row_t))
+            prefetch(&bias[ids[s + AHEAD]], sizeof(float))
+            prefetch(&correction[ids[s + AHEAD]], sizeof(float))
         if row_t is float:
             memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
         else:
@@ -206,3 +219,27 @@ def update_block(
                          &weights_v[row, 0] if has_v else NULL)
                 leaf.step(values, 1, g_bias + s, &bias[row],
                           &bias_m[row] if has_m else NULL, &bias_v[row] if has_v else NULL)
+
+
+def update_bias(
+    const float[:, ::1] delta,
+    Optimizer optimizer,
+    float[::1] bias,
+    float[::1] bias_m,
+    float[::1] bias_v,
+    float[:, ::1] gradient,
+):
+    """One optimizer step of a hidden layer's bias, the gradient being the sum of the rows of
+    `delta`, (n_samples, width); the first row of `gradient` is scratch."""
+    cdef Py_ssize_t width = delta.shape[1]
+    cdef float one = 1
+    cdef float* g
+    cdef const leaf_t* leaf = active_leaf()
+    if width == 0 or delta.shape[0] == 0:
+        return
+    with nogil:
+        g = &gradient[0, 0]
+        memset(g, 0, width * sizeof(float))
+        leaf.gemm(1, width, delta.shape[0], &one, 0, 0, &delta[0, 0], width, g, width)
+        leaf.step(&optimizer.values, width, g, &bias[0], &bias_m[0] if bias_m.shape[0] > 0 else NULL,
+                  &bias_v[0] if bias_v.shape[0] > 0 else NULL)

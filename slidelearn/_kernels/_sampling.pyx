@@ -3,10 +3,16 @@
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch(const void* start, Py_ssize_t size)
+
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
     uint64_t rng_below(uint64_t bits, uint64_t n)
     uint64_t rng_stream(uint64_t key, uint64_t index)
+
+cdef enum:
+    AHEAD = 16  # samples whose place in the CSR is asked for before it is read; half: their labels
 
 
 def collect_labels(
@@ -32,6 +38,12 @@ def collect_labels(
     cdef int32_t c
     with nogil:
         for i in range(rows.shape[0]):
+            if i + AHEAD < rows.shape[0]:
+                prefetch(&label_indptr[rows[i + AHEAD]], 2 * sizeof(int64_t))
+            if i + AHEAD // 2 < rows.shape[0]:
+                p = label_indptr[rows[i + AHEAD // 2]]
+                if p < labels.shape[0]:
+                    prefetch(&labels[p], sizeof(int32_t))
             for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
                 c = labels[p]
                 if slot[c] < 0:

@@ -107,16 +107,20 @@ def test_block_logits(data, n, n_block, width, integers, spare):
 @given(data=st.data(), n_rows=ROWS, width=SIZES, seed=SEEDS)
 def test_gather_rows(data, n_rows, width, seed):
     weights = data.draw(numbers((n_rows, width), False))
+    bias, correction = data.draw(numbers(n_rows, False)), data.draw(numbers(n_rows, False))
     ids = frozen(np.random.default_rng(seed).integers(0, max(1, n_rows), 2 * n_rows), np.int32)
 
     def run(n_threads):
         out, check = guarded(np.full((len(ids), width), np.nan))
-        _dense.gather_rows(weights, ids, out, n_threads)
+        out_bias, check_bias = guarded(np.full(len(ids), np.nan))
+        _dense.gather_rows(weights, bias, correction, ids, out, out_bias, n_threads)
         check()
-        return (out,)
+        check_bias()
+        return out, out_bias
 
-    for (out,) in at_every_level(run).values():
+    for out, out_bias in at_every_level(run).values():
         np.testing.assert_array_equal(out, weights[ids])
+        np.testing.assert_array_equal(out_bias, bias[ids] - correction[ids])
 
 
 @QUICK
@@ -158,3 +162,28 @@ def test_update_block(data, n, n_classes, width, seed, spare, solver):
             joined = np.column_stack([found[i], found[i + 3]])
             np.testing.assert_allclose(joined, expected[i], rtol=1e-4, atol=1e-4)
             np.testing.assert_array_equal(joined[untouched], start[i][untouched])
+
+
+@QUICK
+@given(data=st.data(), n=ROWS, width=SIZES, seed=SEEDS,
+       solver=st.sampled_from(["sgd", "adagrad", "adam"]))
+def test_update_bias(data, n, width, seed, solver):
+    delta = data.draw(numbers((n, width), False))
+    n_states = ("sgd", "adagrad", "adam").index(solver)
+    start = np.random.default_rng(seed).random((3, width)).astype(np.float32)
+    settings = solver, 0.1, 2
+
+    def run(n_threads):
+        arrays = [guarded(a if i <= n_states else np.empty(0)) for i, a in enumerate(start)]
+        scratch = np.full((n_threads, width), np.nan, np.float32)
+        _dense.update_bias(delta, _simd.Optimizer(*settings), *(a for a, _ in arrays), scratch)
+        for _, check in arrays:
+            check()
+        return tuple(a for a, _ in arrays)
+
+    expected = start.astype(np.float64)
+    if n:
+        reference.Optimizer(*settings).step(delta.astype(np.float64).sum(axis=0), *expected)
+    for found in at_every_level(run).values():
+        for i in range(n_states + 1):
+            np.testing.assert_allclose(found[i], expected[i], rtol=1e-4, atol=1e-4)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._kernels import _dense, _pruned, _simd, _topk
+from ._kernels import _dense, _pruned, _simd
 from ._network import Layer
 
 MIN_CLASSES = 4096  # fewer are scored as fast as pruned
@@ -337,7 +337,6 @@ class _Search:
                 self.lowers, self.found, self.counts, self.next_look, self.scores, self.ids,
                 self.n_threads)
         if self.n_splits == 1:
-            _topk.sort_topk(self.scores[0], self.ids[0], self.n_threads)
             return self.ids[0], self.scores[0], usable
         scores, ids = np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1)
         order = np.lexsort((ids, -scores), axis=-1)[:, :self.scores.shape[2]]

@@ -7,15 +7,18 @@ as in `_topk`, and kept by the same heap: so the result is the same, bit for bit
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, fabsf, rintf, sqrt
 from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from . cimport _simd
-from ._heap cimport offer_all
+from ._heap cimport offer_all, sort_heap
 from ._simd cimport active_leaf, leaf_t, lowest_bit
 
 cdef enum:
     N_SAMPLES = _simd.SCREEN_SAMPLES
     N_CLASSES = _simd.SCREEN_CLASSES
     AT_ONCE = 256  # classes scored exactly between two looks at the heap
+    RANKED = _simd.RANK_ROOM  # candidates and heap together that are sorted without it
+    NO_CLASS = 2147483647
     LOOK = 24  # new candidates, at least, between two looks at the threshold
 
 SAMPLES, CLASSES = N_SAMPLES, N_CLASSES
@@ -148,6 +151,34 @@ cdef void _settle(const layer_t* layer, search_t* s, Py_ssize_t i,
     _least(s, i)[0] = max(_least(s, i)[0], s.scores[i * s.k])
 
 
+cdef void _finish(const layer_t* layer, search_t* s, Py_ssize_t i,
+                  const leaf_t* leaf) noexcept nogil:
+    # Score the candidates of sample i that are left; its heap becomes its k best, best first.
+    cdef float z[RANKED]
+    cdef int32_t found[RANKED]
+    cdef float* scores = s.scores + i * s.k
+    cdef int32_t* ids = s.ids + i * s.k
+    cdef Py_ssize_t p, n
+    _look(s, i, leaf)
+    _drop(s, i)
+    n = s.counts[i]
+    if n + s.k > RANKED:
+        _settle(layer, s, i, leaf)
+        sort_heap(scores, ids, s.k)
+        return
+    leaf.chains(n, layer.width, layer.weights, layer.bias, s.found + i * s.room,
+                s.hidden + i * layer.width, z)
+    memcpy(found, s.found + i * s.room, n * sizeof(int32_t))
+    for p in range(s.k):
+        if ids[p] != NO_CLASS:
+            z[n] = scores[p]
+            found[n] = ids[p]
+            n += 1
+            ids[p] = NO_CLASS
+            scores[p] = -INFINITY
+    leaf.rank(n, s.k, z, found, scores, ids)
+
+
 cdef void _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile, uint32_t mask,
                 const float* upper, const leaf_t* leaf) noexcept nogil:
     # Make candidates of some classes of a tile.
@@ -232,7 +263,7 @@ def pruned_topk(
     """Search tiles first, ..., last - 1 for the k best classes of all samples.
 
     Call it for consecutive ranges of tiles, and with ``first == last`` at the end, to score the
-    candidates that are left; then `_topk.sort_topk`. Rows marked (*): for the next multiple of
+    candidates that are left and sort. Rows marked (*): for the next multiple of
     SAMPLES.
 
     Parameters
@@ -252,7 +283,8 @@ def pruned_topk(
         least 4 * CLASSES
     counts, next_look : in and out, (n_splits, n), how many candidates there are, and at how many
         to drop some; at the start 0 and min(max(k, CLASSES), room - CLASSES + 1)
-    scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1
+    scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1, at the end
+        sorted, best first
 
     Owner: (split, block of samples); the range is cut in n_splits parts.
     """
@@ -301,6 +333,4 @@ cdef void _run_task(
         _search(layer, &s, low, high, tile)
     if settle:
         for i in range(low, high):
-            _look(&s, i, active_leaf())
-            _drop(&s, i)
-            _settle(layer, &s, i, active_leaf())
+            _finish(layer, &s, i, active_leaf())

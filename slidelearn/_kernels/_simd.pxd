@@ -18,6 +18,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         CLASS_NUMBERS
         SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM
         SAMPLE_NUMBERS
+        RANK_ROOM
 
     ctypedef struct optimizer_t:
         int solver
@@ -48,6 +49,8 @@ cdef extern from "simd/leaf_types.h" nogil:
         float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, const float* values) noexcept nogil
         void (*chains)(Py_ssize_t n, Py_ssize_t depth, const float* weights, const float* bias,
                        const int32_t* ids, const float* x, float* z) noexcept nogil
+        void (*rank)(Py_ssize_t n, Py_ssize_t k, const float* scores, const int32_t* ids,
+                     float* best, int32_t* best_ids) noexcept nogil
         int fast_screen
 
     int lowest_bit(uint32_t x)

@@ -28,6 +28,7 @@ enum { SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, 
        CLASS_NUMBERS };
 enum { SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM,
        SAMPLE_NUMBERS };
+enum { RANK_ROOM = 512 };
 
 typedef struct {
     const char *name;
@@ -52,6 +53,8 @@ typedef struct {
     float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values);
     void (*chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
                    const int32_t *ids, const float *x, float *z);
+    void (*rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int32_t *ids, float *best,
+                 int32_t *best_ids);
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
 

@@ -57,16 +57,51 @@ static int LEAF(screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h,
     return 1;
 }
 
+/* The k best of n at most RANK_ROOM (score, class) pairs, best first: of equal scores the smaller
+ * class. Classes are distinct, NaN counts as -infinity. The place of a pair is the number of
+ * better ones: n^2 comparisons without a branch. */
+static void LEAF(rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int32_t *ids,
+                       float *best, int32_t *best_ids) {
+    enum { LANES = 32 };
+    uint64_t key[RANK_ROOM + LANES]; /* greater is better */
+    for (ptrdiff_t p = 0; p < n; p++) {
+        const float score = scores[p] == scores[p] ? scores[p] + 0.0f : -INFINITY; /* no -0 */
+        uint32_t bits;
+        memcpy(&bits, &score, 4);
+        bits ^= bits >> 31 ? 0xFFFFFFFFu : 0x80000000u;
+        key[p] = (uint64_t)bits << 32 | (uint32_t)(INT32_MAX - ids[p]);
+    }
+    for (int j = 0; j < LANES; j++) key[n + j] = 0;
+    for (ptrdiff_t first = 0; first < n; first += LANES) {
+        int64_t place[LANES] = {0};
+        for (ptrdiff_t q = 0; q < n; q++)
+            for (int j = 0; j < LANES; j++) place[j] += key[q] > key[first + j];
+        for (ptrdiff_t p = first; p < n && p < first + LANES; p++)
+            if (place[p - first] < k) {
+                best[place[p - first]] = scores[p] == scores[p] ? scores[p] : -INFINITY;
+                best_ids[place[p - first]] = ids[p];
+            }
+    }
+}
+
 /* A number that at least k of the n values reach, and few more, by bisection; -inf if fewer than k
  * are above -inf. No value is NaN. */
 static float LEAF(kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values) {
-    float low = INFINITY, high = -INFINITY;
-    int32_t reached = 0;
-    for (ptrdiff_t p = 0; p < n; p++) {
-        const int finite = values[p] > -INFINITY;
-        reached += finite;
-        low = finite && values[p] < low ? values[p] : low;
-        high = values[p] > high ? values[p] : high;
+    enum { LANES = 16 };
+    float lows[LANES], highs[LANES], low = INFINITY, high = -INFINITY;
+    int32_t counts[LANES] = {0}, reached = 0;
+    for (int j = 0; j < LANES; j++) lows[j] = low, highs[j] = high;
+    for (ptrdiff_t p = 0; p < n; p += LANES)
+        for (int j = 0; j < (n - p < LANES ? n - p : LANES); j++) {
+            const float value = values[p + j];
+            counts[j] += value > -INFINITY;
+            lows[j] = value > -INFINITY && value < lows[j] ? value : lows[j];
+            highs[j] = value > highs[j] ? value : highs[j];
+        }
+    for (int j = 0; j < LANES; j++) {
+        reached += counts[j];
+        low = lows[j] < low ? lows[j] : low;
+        high = highs[j] > high ? highs[j] : high;
     }
     if (reached < k) return -INFINITY;
     for (int step = 0; step < 12; step++) {

@@ -103,8 +103,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     beta_2 : float, default=0.999
         Decay rate of Adam's moving average of squared gradients, in [0, 1).
 
-    epsilon : float, default=1e-8
-        Added to the denominator of "adam" and "adagrad".
+    epsilon : float, default=3e-5
+        Added to the denominator of "adam" and "adagrad", the gradient being the mean over a batch.
+        A class that is nearly always a negative has tiny gradients; with the usual 1e-8 Adam makes
+        full steps of them, which bury rare classes.
 
     dtype : {"float32", "bfloat16"}, default="float32"
         How the weights of the output layer, and what the optimizer keeps for each of them, are
@@ -350,7 +352,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         learning_rate_init: float = 0.01,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
-        epsilon: float = 1e-8,
+        epsilon: float = 3e-5,
         dtype: Literal["float32", "bfloat16"] = "float32",
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 8,

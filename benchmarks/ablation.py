@@ -76,6 +76,8 @@ CONFIGURATIONS = {
        for rate in (0.1, 1.0, 10.0)},
     **{f"rate/{rate}": {"learning_rate_init": rate} for rate in (0.001, 0.003, 0.01, 0.03)},
     "rate/constant": {"learning_rate": "constant"},
+    **{f"epsilon/{epsilon}": {"epsilon": float(epsilon)}
+       for epsilon in ("1e-8", "1e-5", "3e-5", "1e-4", "1e-3")},
     **{f"batch/{n}": {"batch_size": n} for n in (16, 32, 64, 128, 256)},
     "dtype/bfloat16": {"dtype": "bfloat16"},
     "ranker/linear": {"ranker": "linear"},

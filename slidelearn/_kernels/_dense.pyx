@@ -241,5 +241,6 @@ def update_bias(
         g = &gradient[0, 0]
         memset(g, 0, width * sizeof(float))
         leaf.gemm(1, width, delta.shape[0], &one, 0, 0, &delta[0, 0], width, g, width)
-        leaf.step(&optimizer.values, width, g, &bias[0], &bias_m[0] if bias_m.shape[0] > 0 else NULL,
+        leaf.step(&optimizer.values, width, g, &bias[0],
+                  &bias_m[0] if bias_m.shape[0] > 0 else NULL,
                   &bias_v[0] if bias_v.shape[0] > 0 else NULL)

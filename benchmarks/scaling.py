@@ -131,6 +131,8 @@ def main():
     options = parser.parse_args()
     if options.epochs < 2:
         sys.exit("--epochs: at least 2, of which the first doesn't count.")
+    if options.repeats < 1:
+        sys.exit("--repeats: at least 1.")
     session = Session(options)
     print(f"{describe_machine()}; {options.samples:,} samples")
     print(f"{'':18} {'':18} {'thr':>3} {'ms':>9} {'CPU ms':>9} {'start s':>8} {'MiB':>8} "

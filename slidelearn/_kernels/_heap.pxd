@@ -3,6 +3,9 @@
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 
+cdef enum:
+    NO_CLASS = 2147483647  # in a place that is empty, whose score is -inf
+
 
 cdef inline bint worse(float s, int32_t c, float t, int32_t d) noexcept nogil:
     return s < t or (s == t and c > d)
@@ -38,7 +41,7 @@ cdef inline void offer_all(float* scores, int32_t* ids, Py_ssize_t k, const floa
                            const int32_t* more_ids, Py_ssize_t n) noexcept nogil:
     # Offer n of them; fast if the heap is empty.
     cdef Py_ssize_t p = 0, i
-    if scores[0] == -INFINITY and ids[0] == 2147483647 and n >= k:
+    if scores[0] == -INFINITY and ids[0] == NO_CLASS and n >= k:
         for p in range(k):
             scores[p] = more[p] if more[p] == more[p] else -INFINITY
             ids[p] = more_ids[p]

@@ -1,7 +1,7 @@
 """The k best classes of each sample, most classes being ruled out by a bound in 8-bit arithmetic.
 
 See `_pruning.py` for the bound. What isn't ruled out is scored by the same chain of multiply-adds
-as in `_topk`, and kept by the same heap: so the result is the same, bit for bit.
+as in `_topk`, and what is best is told in the same way: so the result is the same, bit for bit.
 """
 
 from cython.parallel cimport prange
@@ -10,7 +10,7 @@ from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from . cimport _simd
-from ._heap cimport offer_all, sort_heap
+from ._heap cimport NO_CLASS, offer_all, sort_heap
 from ._simd cimport active_leaf, leaf_t, lowest_bit
 
 cdef enum:
@@ -18,7 +18,6 @@ cdef enum:
     N_CLASSES = _simd.SCREEN_CLASSES
     AT_ONCE = 256  # classes scored exactly between two looks at the heap
     RANKED = _simd.RANK_ROOM  # candidates and heap together that are sorted without it
-    NO_CLASS = 2147483647
     LOOK = 24  # new candidates, at least, between two looks at the threshold
 
 SAMPLES, CLASSES = N_SAMPLES, N_CLASSES
@@ -177,6 +176,7 @@ cdef void _finish(const layer_t* layer, search_t* s, Py_ssize_t i,
             ids[p] = NO_CLASS
             scores[p] = -INFINITY
     leaf.rank(n, s.k, z, found, scores, ids)
+    s.counts[i] = 0
 
 
 cdef void _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile, uint32_t mask,

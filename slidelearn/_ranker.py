@@ -198,17 +198,15 @@ def _take(matrix: CSR, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _pairs(shortlist: np.ndarray, labels: CSR,
            rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The samples of each class: starts, rows (ascending), and 1 for a label or -1."""
-    n, m = shortlist.shape
-    position, column = _take(labels, rows)
-    listed = sp.csr_array((np.ones(shortlist.size, np.int32), shortlist.ravel(),
-                           np.arange(0, n * m + 1, m)), shape=(n, labels.shape[1])).tocsc()
-    true = sp.coo_array((np.full(len(column), 2**20, np.int32), (position, column)),
-                        shape=listed.shape).tocsc()
-    both = listed + true
-    both.sum_duplicates()
-    sign = np.where(both.data >= 2**20, 1, -1).astype(np.int8)
-    return both.indptr.astype(np.int64), rows[both.indices].astype(np.int32), sign
+    """The samples of each class: starts, rows (in order), and 1 for a label or -1."""
+    n_classes = labels.shape[1]
+    n_labels = int((labels.indptr[rows + 1] - labels.indptr[rows]).sum())
+    starts = np.empty(n_classes + 1, np.int64)
+    pair_rows = np.empty(shortlist.size + n_labels, np.int32)
+    pair_sign = np.empty(len(pair_rows), np.int8)
+    _ranker.group_pairs(labels.indptr, labels.indices, rows, shortlist,
+                        np.full(n_classes, -1, np.int64), starts, pair_rows, pair_sign)
+    return starts, pair_rows[:starts[-1]], pair_sign[:starts[-1]]
 
 
 def _output_blocks(starts: np.ndarray, pair_rows: np.ndarray,

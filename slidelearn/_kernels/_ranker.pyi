@@ -1,6 +1,16 @@
 from numpy import float32, float64, int8, int32, int64
 from numpy.typing import NDArray
 
+def group_pairs(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    rows: NDArray[int64],
+    shortlist: NDArray[int32],
+    seen: NDArray[int64],
+    starts: NDArray[int64],
+    pair_rows: NDArray[int32],
+    pair_sign: NDArray[int8],
+) -> None: ...
 def train_rankers(
     indptr: NDArray[int64],
     indices: NDArray[int32],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, log_expit
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_expit, logsumexp
 
 MAX_ROWS = 500  # held-out samples on which a model is calibrated
 MIN_ROWS = 20
@@ -14,8 +15,10 @@ N_BINS = 3202  # from -80 to 80, the outer ones open
 CENTRES = (np.arange(N_BINS) - 1600.5) * BIN_WIDTH
 IDENTITY = (0.0, 0.0, 1.0, 1.0)
 KNOT = -3.0  # log-odds
+N_GAPS = 3200  # bins of how far scores lie below the best one, up to 160
 NEWTON_STEPS = 100
 MAX_WEIGHT = 15.0
+N_RIVALS = 10  # best classes of a sample, among which a choice is explained
 
 
 def n_held_out(n_samples: int, n_classes: int) -> int:
@@ -114,6 +117,55 @@ def _fit(histogram: ScoreHistogram, features: np.ndarray) -> np.ndarray:
     return _logistic_regression(design, count, target, start)
 
 
+class GapHistogram:
+    """Counts of how far the scores of a sample's classes lie below its best one, for some samples.
+
+    Parameters
+    ----------
+    n_samples : int
+    """
+
+    def __init__(self, n_samples: int) -> None:
+        self.every = np.zeros((n_samples, N_GAPS), np.int64)
+        self.true = np.zeros(n_samples, np.intp)  # the bin of the true class
+
+    def add(self, place: slice, scores: np.ndarray, true_class: np.ndarray) -> None:
+        """Count the gaps of the samples at `place`, with `scores` of shape (n, n_classes)."""
+        with np.errstate(invalid="ignore"):
+            gaps = (scores.max(axis=1, keepdims=True) - scores) * np.float32(1 / BIN_WIDTH)
+        gaps = np.rint(np.fmin(np.fmax(gaps, 0), N_GAPS - 1))  # NaN counts as no gap
+        bins = gaps.astype(np.intp)
+        self.true[place] = bins[np.arange(len(bins)), true_class]
+        bins += np.arange(len(bins))[:, None] * N_GAPS
+        self.every[place] = np.bincount(bins.ravel(), minlength=len(bins) * N_GAPS
+                                        ).reshape(-1, N_GAPS)
+
+
+def fit_temperature(histogram: GapHistogram) -> np.ndarray:
+    """How `log_odds` turns scores into logits of a softmax that means what it says.
+
+    Temperature scaling (Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural
+    networks", section 4.2), on gaps rounded to 0.05. The logarithm of the temperature has a
+    standard normal prior, so that a few samples, all of them right, don't make the model sure of
+    everything.
+
+    Returns
+    -------
+    calibration : ndarray of shape (4,), float64
+        As of `fit_calibration`: a line through 0, its slope one over the temperature.
+    """
+    used = np.flatnonzero(histogram.every.any(axis=0))
+    counts = histogram.every[:, used].astype(np.float64)
+
+    def loss(log_slope: float) -> float:
+        decay = -np.exp(log_slope) * BIN_WIDTH
+        log_likelihood = decay * histogram.true - np.log(counts @ np.exp(decay * used))
+        return 0.5 * log_slope**2 - log_likelihood.sum()
+
+    slope = np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)
+    return np.array([0.0, 0.0, slope, slope])
+
+
 def stacking_weight(logits: np.ndarray, losses: np.ndarray, truth: np.ndarray) -> float | None:
     """How much of `losses` to take from `logits`: logistic regression on both (stacking).
 
@@ -140,6 +192,43 @@ def stacking_weight(logits: np.ndarray, losses: np.ndarray, truth: np.ndarray) -
     if weight > 0:
         return float(min(weight / max(slope, 1e-9), MAX_WEIGHT))
     return 0.0 if slope > 0 else None
+
+
+def choice_weight(logits: np.ndarray, losses: np.ndarray, true_place: np.ndarray) -> float | None:
+    """As `stacking_weight`, for samples of one class each: a conditional logit model of the choice.
+
+    McFadden (1974), "Conditional logit analysis of qualitative choice behavior", with weak normal
+    priors.
+
+    Parameters
+    ----------
+    logits, losses : ndarray of shape (n, m), what two models say of the m best classes
+    true_place : ndarray of shape (n,), column of the true class; m if it isn't among them
+
+    Returns
+    -------
+    weight : float or None
+        w in [0, 15] such that the softmax of ``logits - w * losses``, but for a temperature,
+        explains which of the `N_RIVALS` best classes was true. None if too few samples tell.
+    """
+    told = true_place < min(N_RIVALS, logits.shape[1])
+    n_told = np.count_nonzero(told)
+    if n_told < MIN_ROWS or logits.shape[1] < 2:
+        return None
+    says = np.stack([logits[told, :N_RIVALS], -losses[told, :N_RIVALS]], axis=2).astype(np.float64)
+    says -= says[np.arange(n_told), true_place[told]][:, None]  # beside the true class
+    prior_mean, prior_precision = np.array([1.0, 0.0]), np.array([1.0, 0.1])
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = says @ weights
+        total = logsumexp(scores, axis=1)
+        pull = prior_precision * (weights - prior_mean)
+        gradient = np.einsum("ij,ijk->k", np.exp(scores - total[:, None]), says)
+        return total.sum() + 0.5 * pull @ (weights - prior_mean), gradient + pull
+
+    slope, weight = minimize(loss, [1.0, 1.0], jac=True, method="L-BFGS-B",
+                             bounds=[(1e-6, None), (0.0, None)]).x
+    return float(min(weight / slope, MAX_WEIGHT))
 
 
 def _logistic_regression(design: np.ndarray, count: np.ndarray | float, target: np.ndarray,

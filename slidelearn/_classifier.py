@@ -188,8 +188,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
           is subtracted from the network's score. Rare features and rare labels need that ([3]_
           ranks in this way behind trees). How much it counts is chosen on the samples held out
           for `calibrate` or `early_stopping`, and fixed without them.
-        - "auto": "linear" if y is an indicator, unless the samples held out say that the network
-          does better alone; None if y is labels.
+        - "auto": "linear", unless the samples held out say that the network does better alone, or,
+          if y is labels, none were held out.
         - None: the network alone.
 
     C : float, default=1.0
@@ -210,10 +210,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Least change of the validation score that counts.
 
     calibrate : bool, default=True
-        With an indicator y, hold out 1 sample in 20 (at most 500, none if that is under 20) and
-        learn from them what makes log-odds of scores (Platt scaling in two pieces), so that
-        `predict_proba` can be taken at its word and 0.5 is a sensible threshold. With
-        `early_stopping` the validation part serves for this.
+        Hold out 1 sample in 20 (at most 500, none if that is under 20) and learn from them what
+        makes log-odds of scores (Platt scaling in two pieces) or, if scores go into a softmax over
+        labels, their temperature; so that `predict_proba` can be taken at its word and, with an
+        indicator y, 0.5 is a sensible threshold. With `early_stopping` the validation part serves
+        for this.
 
     shuffle : bool, default=True
         Visit samples in a new random order each epoch.
@@ -254,8 +255,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         What a unit of a linear ranker's hinge loss takes from the logit.
 
     calibration_ : ndarray of shape (4,)
-        What makes log-odds of the scores of a multi-label model: a score (the knot), its log-odds,
-        and the slopes of the lines below and above it.
+        What makes log-odds of scores: a score (the knot), its log-odds, and the slopes of the lines
+        below and above it. Before a softmax over labels both slopes are one over the temperature,
+        the rest is 0.
 
     out_activation_ : {"softmax", "logistic"}
         How scores become probabilities: by the loss that the model was started with.
@@ -574,8 +576,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                        end_epoch)
             if stopping is not None:
                 stopping.restore_best()
-            if not one_epoch and (self.ranker == "linear"
-                                  or (self.ranker == "auto" and targets.multilabel)):
+            if not one_epoch and self._wants_ranker(targets, held_out):
                 if self.verbose:
                     tqdm.write("training linear rankers")
                 self._fit_ranker(network, X, targets, weight, rows, held_out, n_threads)
@@ -641,7 +642,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                     f"early_stopping with validation_fraction={self.validation_fraction} holds "
                     f"out {n} of {len(rows)} samples, which leaves none to train on."
                 )
-        elif self.calibrate and targets.multilabel:
+        elif self.calibrate:
             n = _calibration.n_held_out(len(rows), len(self.classes_))
         order = np.random.default_rng(self._seed).permutation(rows)
         return np.sort(order[n:]), order[:n]
@@ -712,12 +713,22 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)
         self._index, self._pruning = None, _prediction.Pruning()
 
+    @property
+    def _one_of_all(self) -> bool:
+        """Whether scores go into a softmax over all classes, of which a sample has one."""
+        return self.out_activation_ == "softmax" and self._target_kind == "labels"
+
+    def _wants_ranker(self, targets: Targets, held_out: np.ndarray) -> bool:
+        return self.ranker == "linear" or (self.ranker == "auto" and (
+            targets.multilabel or len(held_out) >= _calibration.MIN_ROWS))
+
     def _fit_ranker(self, network: Network, X: CSR, targets: Targets, weight: np.ndarray,
                     rows: np.ndarray, held_out: np.ndarray, n_threads: int) -> None:
         ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
         held_out = held_out[:_calibration.MAX_ROWS]
         if len(held_out) >= _calibration.MIN_ROWS:
-            ranker = choose_penalty(ranker, network, X, targets.matrix, held_out, n_threads)
+            ranker = choose_penalty(ranker, network, X, targets.matrix, held_out,
+                                    self._one_of_all, n_threads)
         if self.ranker == "linear" or ranker.penalty > 0:
             self._ranker = ranker.arrays
 
@@ -736,9 +747,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         hidden = _prediction.hidden_activations(network, X, some, n_threads)
         attributes = {"_activation_mean": hidden.mean(axis=0)}
         held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
-        if len(held_out) >= _calibration.MIN_ROWS and targets.multilabel and self.calibrate:
+        if len(held_out) >= _calibration.MIN_ROWS and self.calibrate:
             attributes["calibration_"] = calibrate(
-                network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out, n_threads)
+                network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out,
+                self._one_of_all, n_threads)
         return attributes
 
     def _as_stopped(self, network: Network, stopping: EarlyStopping | None,
@@ -832,7 +844,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             of `classes_`.
         scores : ndarray of shape (n_samples, k), float64
             If y was an indicator: calibrated log-odds, ``1 / (1 + exp(-score))`` being the
-            probability; otherwise the scores of `decision_function` before softmax.
+            probability; otherwise the logits of `decision_function`.
 
         Raises
         ------
@@ -902,8 +914,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,) if binary, float64
-            Calibrated log-odds if y was an indicator, logits otherwise. Binary: log-odds of
-            ``classes_[1]``.
+            Calibrated log-odds if y was an indicator, otherwise logits, divided by their
+            temperature. Binary: log-odds of ``classes_[1]``.
 
         Raises
         ------

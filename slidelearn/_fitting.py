@@ -115,11 +115,21 @@ def validation_score(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
 
 
 def calibrate(network: Network, ranker: Ranker | None, X: CSR, labels: CSR, rows: np.ndarray,
-              n_threads: int) -> np.ndarray:
-    """What turns scores into log-odds, see `_calibration.log_odds`, fitted to some rows."""
+              one_of_all: bool, n_threads: int) -> np.ndarray:
+    """What turns scores into log-odds, see `_calibration.log_odds`, fitted to some rows.
+
+    `one_of_all`: into the logits of a softmax over all classes, of which each row has one.
+    """
+    chunks = _prediction.score_chunks(network, ranker, X, rows, n_threads)
+    if one_of_all:
+        gaps = _calibration.GapHistogram(len(rows))
+        true_class = labels.indices[labels.indptr[rows]]
+        for place, scores in chunks:
+            gaps.add(place, scores, true_class[place])
+        return _calibration.fit_temperature(gaps)
     histogram = _calibration.ScoreHistogram()
     indicator = _indicator(labels)
-    for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
+    for place, scores in chunks:
         truth = indicator[rows[place]].tocoo()
         histogram.add(scores, scores[truth.row, truth.col])
     return _calibration.fit_calibration(histogram)

@@ -145,10 +145,11 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
 
 
 def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: np.ndarray,
-                   n_threads: int) -> Ranker:
+                   one_of_all: bool, n_threads: int) -> Ranker:
     """`ranker` with the penalty that suits `rows`, on which nothing was trained.
 
-    If the rows can't tell, the ranker stays as it is.
+    If the rows can't tell, the ranker stays as it is. `one_of_all`: scores go into a softmax over
+    all classes, of which each row has one.
     """
     classes, logits = _prediction.exact_topk(network, X, rows, ranker.shortlist_size, n_threads)
     losses = np.zeros_like(logits)
@@ -157,7 +158,11 @@ def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: 
     n_classes = labels.shape[1]
     truth = np.isin(classes + np.arange(len(rows))[:, None] * n_classes,
                     column + position * n_classes)
-    weight = _calibration.stacking_weight(logits.ravel(), -losses.ravel(), truth.ravel())
+    if one_of_all:
+        place = np.where(truth.any(axis=1), truth.argmax(axis=1), truth.shape[1])
+        weight = _calibration.choice_weight(logits, -losses, place)
+    else:
+        weight = _calibration.stacking_weight(logits.ravel(), -losses.ravel(), truth.ravel())
     return ranker if weight is None else replace(ranker, penalty=weight)
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from conftest import small
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from slidelearn import _calibration
 from slidelearn.datasets import make_extreme_classification
@@ -97,6 +98,49 @@ def test_bins_cover_all_numbers():
     assert (histogram.every == 1).all() and (histogram.true == 1).all()
 
 
+def gaps_of(scores, true_class):
+    histogram = _calibration.GapHistogram(len(scores))
+    half = len(scores) // 2
+    for part in (slice(0, half), slice(half, len(scores))):
+        histogram.add(part, scores[part].astype(np.float32), true_class[part])
+    return histogram
+
+
+def drawn(scores, slope, rng):
+    """A class of each row, by the softmax of `slope` times its scores."""
+    gumbel = rng.gumbel(size=scores.shape)
+    return (slope * scores + gumbel).argmax(axis=1)
+
+
+@pytest.mark.parametrize("slope", [0.2, 1.0, 3.0])
+def test_a_temperature_is_found(slope):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(100, 3, (500, 40))
+    true_class = drawn(scores, slope, rng)
+    knot, value, below, above = _calibration.fit_temperature(gaps_of(scores, true_class))
+    assert knot == value == 0 and below == above == pytest.approx(slope, rel=0.2)
+
+    def loss(log_slope):
+        likelihood = log_softmax(np.exp(log_slope[0]) * scores, axis=1)
+        return log_slope[0]**2 / 2 - likelihood[np.arange(500), true_class].sum()
+
+    oracle = minimize(loss, [0.0], method="Nelder-Mead").x[0]
+    assert below == pytest.approx(np.exp(oracle), rel=0.01)
+
+
+@pytest.mark.parametrize(("scores", "lowest", "highest"), [
+    (20 * np.eye(30), 0.5, 3.0),  # all right, which 30 samples don't prove
+    (1e30 * np.eye(30), 0.05, 1.01), (np.zeros((30, 30)), 0.99, 1.01),
+    (20 * np.eye(30)[::-1], 0.04, 0.1),  # all wrong
+    (np.full((30, 30), np.nan), 0.99, 1.01), (np.where(np.eye(30) > 0, np.inf, 0), 0.04, 3.0),
+    (np.ones((30, 1)), 0.99, 1.01),
+], ids=["right", "huge", "constant", "wrong", "nan", "inf", "one class"])
+def test_extreme_temperatures(scores, lowest, highest):
+    true_class = np.minimum(np.arange(30), scores.shape[1] - 1)
+    slope = _calibration.fit_temperature(gaps_of(scores, true_class))[2]
+    assert lowest < slope < highest
+
+
 def test_how_many_are_held_out():
     assert _calibration.n_held_out(399, 10) == 0
     assert _calibration.n_held_out(400, 10) == 20
@@ -144,11 +188,35 @@ def test_probabilities_and_label_sets(problem, setting):
     assert calibration_error(proba, truth) < calibration_error(model.predict_proba(X_test), truth)
 
 
+@pytest.mark.parametrize("setting", [
+    {}, {"early_stopping": True}, {"loss": "sigmoid"}, {"ranker": None},
+    {"n_random": 60, "max_iter": 20}], ids=str)
+def test_probabilities_of_labels(problem, setting):
+    X, Y, X_test, Y_test = problem
+    y, y_test = (np.asarray(part.argmax(axis=1)).ravel() for part in (Y, Y_test))
+    known = np.isin(y_test, y)
+    model = small(**{"hidden_layer_sizes": (64,), "max_iter": 10, **setting}).fit(X, y)
+    identity = np.array(_calibration.IDENTITY)
+    assert not np.array_equal(model.calibration_, identity)
+    proba = model.predict_proba(X_test[known])
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    found = model.classes_[proba.argmax(axis=1)]
+    np.testing.assert_array_equal(found, model.predict(X_test[known]))
+    right = accuracy_score(y_test[known], found)
+    model.calibration_ = identity
+    plain = model.predict_proba(X_test[known])
+    assert log_loss(y_test[known], proba, labels=model.classes_) < log_loss(
+        y_test[known], plain, labels=model.classes_)
+    error, plain_error = (abs(p.max(axis=1).mean() - right) for p in (proba, plain))
+    assert error < max(0.04, 0.8 * plain_error)
+
+
 def test_no_calibration(problem):
     X, Y = problem[:2]
     identity = np.array(_calibration.IDENTITY)
     for model in (small(calibrate=False).fit(X, Y), small().fit(X[:399], Y[:399]),
-                  small().partial_fit(X, Y), small().fit(X, np.arange(5000) % 7)):
+                  small().partial_fit(X, Y), small(calibrate=False).fit(X, np.arange(5000) % 7),
+                  small().fit(X[:399], np.arange(399) % 7)):
         np.testing.assert_array_equal(model.calibration_, identity)
 
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from slidelearn import SlideClassifier, _calibration, _classifier, _prediction, _ranker, _state
-from slidelearn._calibration import log_odds, stacking_weight
+from slidelearn._calibration import choice_weight, log_odds, stacking_weight
 from slidelearn._validation import canonical_csr
 from slidelearn.datasets import make_extreme_classification
 from slidelearn.metrics import precision_at_k
@@ -119,7 +119,7 @@ def test_penalty_is_chosen_on_samples_held_out(data, useful, monkeypatch):
     if not useful:
         noise = np.random.default_rng(0).standard_normal(len(ranker.data)).astype(np.float32)
         ranker = dataclasses.replace(ranker, data=noise, intercept=np.ones_like(ranker.intercept))
-    found = _ranker.choose_penalty(ranker, network, X, labels, rows, 2).penalty
+    found = _ranker.choose_penalty(ranker, network, X, labels, rows, False, 2).penalty
     classes, logits = _prediction.exact_topk(network, X, rows, 64, 1)
     response = (sp.csr_array(data[0])[rows] @ ranker.coef.T).toarray() + ranker.intercept
     loss = np.clip(1 - np.take_along_axis(response, classes, 1), 0, 2)
@@ -152,16 +152,82 @@ def test_few_true_pairs_tell_nothing():
     assert stacking_weight(-logits, -noise, noise + 3 * logits > 0) == 15
 
 
-def test_auto_keeps_what_helps_and_leaves_labels_alone(data, monkeypatch):
+def choices(n, slope, weight, rng):
+    """Logits and losses of 12 classes of each sample, and the place of the true one."""
+    logits = -np.sort(-rng.normal(0, 3, (n, 12)), axis=1)
+    losses = rng.uniform(0, 2, (n, 12))
+    return logits, losses, (slope * logits - weight * losses + rng.gumbel(size=(n, 12))).argmax(1)
+
+
+def test_weight_of_a_choice():
+    rng = np.random.default_rng(0)
+    logits, losses, true_place = choices(20_000, 0.5, 2.0, rng)
+    assert choice_weight(logits, losses, true_place) == pytest.approx(4.0, rel=0.05)
+    # classes further down, and samples whose class is there, say nothing
+    logits[:, 10:], losses[:, 10:] = np.nan, np.nan
+    assert choice_weight(logits, losses, true_place) == pytest.approx(4.0, rel=0.05)
+
+
+def test_extreme_choices():
+    rng = np.random.default_rng(0)
+    logits, losses, true_place = choices(500, 0.5, 2.0, rng)
+    assert choice_weight(logits, -losses, true_place) == 0  # misleads
+    assert choice_weight(logits, rng.uniform(0, 2, losses.shape), true_place) < 1
+    assert choice_weight(np.zeros((500, 12)), losses, true_place) == pytest.approx(2, abs=1)
+    assert choice_weight(-logits, losses, true_place) == 15
+    assert choice_weight(logits, losses, np.where(np.arange(500) < 19, 0, 12)) is None
+    assert choice_weight(logits[:, :1], losses[:, :1], np.zeros(500, int)) is None
+
+
+def test_penalty_of_labels_is_chosen_on_samples_held_out(data, monkeypatch):
+    X, Y = data[0], sp.csr_array(data[1])
+    y = np.asarray(Y.argmax(axis=1)).ravel()
+    seen = []
+    monkeypatch.setattr(_calibration, "choice_weight",
+                        lambda *args: (seen.append(args), choice_weight(*args))[1])
+    model = SlideClassifier([32], max_iter=5, random_state=0).fit(X, y)
+    (logits, losses, place), = seen
+    assert len(logits) == 75 and model.ranker_penalty_ == pytest.approx(
+        choice_weight(logits, losses, place))
+    assert (losses >= 0).all() and (np.diff(logits, axis=1) <= 0).all()
+    assert 0.2 < np.mean(place < 10) <= 1
+
+
+def test_auto_keeps_what_helps(data, monkeypatch):
     X, Y = data
-    model = SlideClassifier([16], max_iter=1, random_state=0)
-    assert model.fit(X, Y).ranker_coef_ is not None
     y = np.asarray(sp.csr_array(Y).argmax(axis=1)).ravel()
-    assert model.fit(X, y).ranker_coef_ is None
-    monkeypatch.setattr(_classifier, "choose_penalty",
-                        lambda ranker, *_: dataclasses.replace(ranker, penalty=0.0))
-    assert model.fit(X, Y).ranker_coef_ is None
-    assert model.set_params(ranker="linear").fit(X, Y).ranker_penalty_ == 0
+    model = SlideClassifier([16], max_iter=1, random_state=0)
+    for target in (Y, y):
+        with monkeypatch.context() as patch:
+            for penalty in (1.0, 0.0):
+                patch.setattr(_classifier, "choose_penalty", lambda ranker, *_, penalty=penalty:
+                              dataclasses.replace(ranker, penalty=penalty))
+                ranker = model.set_params(ranker="auto").fit(X, target).ranker_coef_
+                assert (ranker is not None) == (penalty > 0)
+            assert model.set_params(ranker="linear").fit(X, target).ranker_penalty_ == 0
+    model.set_params(ranker="auto", calibrate=False)
+    assert model.fit(X, Y).ranker_penalty_ == _ranker.PENALTY
+    assert model.fit(X, y).ranker_coef_ is None  # nothing could tell
+    assert model.set_params(ranker="linear").fit(X, y).ranker_penalty_ == _ranker.PENALTY
+
+
+@pytest.mark.parametrize("n_classes", [3, 50])
+@pytest.mark.parametrize("n_labels", [0, 2])
+def test_pairs(n_classes, n_labels):
+    """Against sets; shortlists may repeat a class and hold labels."""
+    rng = np.random.default_rng(0)
+    Y = sp.random(40, n_classes, n_labels / n_classes, format="csr", random_state=0)
+    rows = rng.permutation(40)[:30]
+    shortlist = rng.integers(0, n_classes, (30, 8)).astype(np.int32)
+    starts, pair_rows, pair_sign = _ranker._pairs(shortlist, canonical_csr(Y.astype(np.float32)),
+                                                  rows)
+    assert starts[0] == 0 and starts[-1] == len(pair_rows) == len(pair_sign)
+    for c in range(n_classes):
+        part = slice(starts[c], starts[c + 1])
+        expected = [(row, 1 if Y[row, c] else -1)
+                    for row, listed in zip(rows, shortlist, strict=True)
+                    if Y[row, c] or c in listed]
+        assert list(zip(pair_rows[part], pair_sign[part], strict=True)) == expected
 
 
 def test_pool_of_many_classes(data, model, monkeypatch):

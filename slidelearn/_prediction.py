@@ -100,8 +100,16 @@ def _ranked(ranker: Ranker, X: CSR, rows: np.ndarray, classes: np.ndarray, logit
     shortlist, scores = np.ascontiguousarray(classes[:, :n]), np.ascontiguousarray(logits[:, :n])
     ranker.penalise(X, rows, shortlist, scores, n_threads)
     scores = np.concatenate([scores, logits[:, n:] - ranker.worst], axis=1)
-    order = np.lexsort((classes, -scores), axis=-1)[:, :k]
-    return np.take_along_axis(classes, order, 1), np.take_along_axis(scores, order, 1)
+    return best_of(classes, scores, k, n_threads)
+
+
+def best_of(classes: np.ndarray, scores: np.ndarray, k: int,
+            n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of each row's (class, score) pairs, best first, ties by class index."""
+    best, ids = np.empty((len(scores), k), np.float32), np.empty((len(scores), k), np.int32)
+    _topk.best_of(np.ascontiguousarray(scores), np.ascontiguousarray(classes), best, ids,
+                  n_threads)
+    return ids, best
 
 
 def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int, n_threads: int,
@@ -183,12 +191,7 @@ def _exact_topk_of(network: Network, hidden: np.ndarray, k: int,
     # Bring the heaps of a sample's splits side by side, then keep the k best of them.
     scores = np.moveaxis(scores, 0, 2).reshape(n_blocks * block, n_splits * k)[:n]
     ids = np.moveaxis(ids, 0, 2).reshape(n_blocks * block, n_splits * k)[:n]
-    if n_splits > 1:
-        order = np.lexsort((ids, -scores), axis=-1)[:, :k]
-        return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
-    scores, ids = np.ascontiguousarray(scores), np.ascontiguousarray(ids)
-    _topk.sort_topk(scores, ids, n_threads)
-    return ids, scores
+    return best_of(ids, scores, k, n_threads)
 
 
 def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, rows: np.ndarray,

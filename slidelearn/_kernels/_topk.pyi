@@ -25,4 +25,10 @@ def candidate_topk(
     ids: NDArray[int32],
     n_threads: int,
 ) -> None: ...
-def sort_topk(scores: NDArray[float32], ids: NDArray[int32], n_threads: int) -> None: ...
+def best_of(
+    scores: NDArray[float32],
+    ids: NDArray[int32],
+    best: NDArray[float32],
+    best_ids: NDArray[int32],
+    n_threads: int,
+) -> None: ...

@@ -6,9 +6,10 @@ NaN (overflow) counts as -inf, so that a result always holds k classes.
 """
 
 from cython.parallel cimport parallel, prange, threadid
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t
 
-from ._heap cimport offer, sort_heap
+from ._heap cimport NO_CLASS, offer, offer_all, sort_heap
 from ._simd cimport active_leaf, leaf_t, row_t
 
 cdef enum:
@@ -130,10 +131,18 @@ def candidate_topk(
         sort_heap(&scores[i, 0], &ids[i, 0], k)
 
 
-def sort_topk(float[:, ::1] scores, int32_t[:, ::1] ids, int n_threads):
-    """Sort each row's heap, best first. Owner: row."""
-    cdef Py_ssize_t i
-    if scores.shape[1] == 0:
+def best_of(const float[:, ::1] scores, const int32_t[:, ::1] ids, float[:, ::1] best,
+            int32_t[:, ::1] best_ids, int n_threads):
+    """The k best of each row's m (score, class) pairs, best first.
+
+    `scores` and `ids`, (n, m), with ``m >= k``; `best` and `best_ids`, outputs, (n, k). Owner: row.
+    """
+    cdef Py_ssize_t i, j, m = scores.shape[1], k = best.shape[1]
+    if k == 0 or m < k:
         return
-    for i in prange(scores.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        sort_heap(&scores[i, 0], &ids[i, 0], scores.shape[1])
+    for i in prange(best.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        for j in range(k):
+            best[i, j] = -INFINITY
+            best_ids[i, j] = NO_CLASS
+        offer_all(&best[i, 0], &best_ids[i, 0], k, &scores[i, 0], &ids[i, 0], m)
+        sort_heap(&best[i, 0], &best_ids[i, 0], k)

@@ -31,9 +31,9 @@ def exact_topk(hidden, weights, bias, k, block, cuts, n_splits, n_threads):
     for first, last in pairwise(cuts):
         _topk.exact_topk(blocks, weights, bias, first, last, n_splits, logits, scores, ids,
                          n_threads)
-    scores, ids = scores.reshape(-1, k), ids.reshape(-1, k)
-    _topk.sort_topk(scores, ids, n_threads)
-    return ids.reshape(n_splits, -1, k)[:, :n], scores.reshape(n_splits, -1, k)[:, :n]
+    best, best_ids = heaps(n_splits * n_blocks * block, k)
+    _topk.best_of(scores.reshape(-1, k), ids.reshape(-1, k), best, best_ids, n_threads)
+    return best_ids.reshape(n_splits, -1, k)[:, :n], best.reshape(n_splits, -1, k)[:, :n]
 
 
 def all_logits(hidden, weights, bias):
@@ -133,10 +133,25 @@ def test_scores_that_overflow_still_give_k_classes(value):
         assert not np.isnan(found).any()
 
 
+@QUICK
+@given(data=st.data(), n=st.integers(0, 5), m=st.integers(1, 40), ties=st.booleans())
+def test_best_of_equals_stable_sort(data, n, m, ties):
+    scores = data.draw(numbers((n, m), ties))
+    ids = np.tile(np.arange(m, dtype=np.int32), (n, 1))
+    for row in ids:
+        np.random.default_rng(len(row)).shuffle(row)
+    k = data.draw(st.integers(1, m))
+    best, best_ids = np.empty((n, k), np.float32), np.empty((n, k), np.int32)
+    _topk.best_of(scores, ids, best, best_ids, 2)
+    order = np.lexsort((ids, -scores), axis=-1)[:, :k]
+    np.testing.assert_array_equal(best_ids, np.take_along_axis(ids, order, 1))
+    np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1))
+
+
 @pytest.mark.parametrize(("n", "k"), [(0, 0), (0, 3), (2, 0), (1, 1)])
-def test_sort_topk_of_next_to_nothing(n, k):
+def test_topk_of_next_to_nothing(n, k):
     scores, ids = heaps(n, k)
-    _topk.sort_topk(scores, ids, 2)
+    _topk.best_of(scores, ids, *heaps(n, k), 2)
     _topk.candidate_topk(np.zeros((n, 2), np.float32), np.zeros((1, 2), np.float32),
                          np.zeros(1, np.float32), np.zeros((n, 1), np.int32),
                          np.ones(n, np.int32), scores, ids, 2)

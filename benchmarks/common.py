@@ -1,8 +1,14 @@
 """What benchmark scripts share: data by name or directory, measuring, printing."""
 
+import ctypes
 import os
 import platform
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +32,17 @@ SHAPES = {
     "wikilsh-325k": (1_617_899, 325_056, 42, 3.2),
     "synthetic-50k": (30_000, 50_000, 61, 3.0),
 }
+PING_PONG = """
+#include <stdatomic.h>
+static _Alignas(64) atomic_long turn;
+void play(long me, long n) {  /* waits for its turn, n times */
+    for (long i = 0; i < n; i++) {
+        while (atomic_load(&turn) != 2 * i + me) ;
+        atomic_store(&turn, 2 * i + me + 1);
+    }
+}
+void restart(void) { atomic_store(&turn, 0); }
+"""
 
 
 def generate(shape, n_samples):
@@ -93,3 +110,41 @@ def processor_name():
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def compile_c(source, *flags):
+    """C source as a shared library (`ctypes.CDLL`); None if there is no compiler that takes it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        code, library = Path(folder) / "code.c", Path(folder) / "code.so"
+        code.write_text(source)
+        done = subprocess.run([compiler, "-O3", *flags, "-shared", "-fPIC", str(code), "-o",
+                               str(library)], capture_output=True)
+        return None if done.returncode else ctypes.CDLL(str(library))
+
+
+class CoreDistance:
+    """How long a message from one thread to another takes: shorter if their cores share a cache.
+
+    On a virtual machine that may change from second to second.
+    """
+
+    def __init__(self):
+        self._library = compile_c(PING_PONG) if os.cpu_count() > 1 else None
+        if self._library is not None:
+            self._library.play.argtypes = [ctypes.c_long, ctypes.c_long]
+
+    def measure(self, n=100_000):
+        """Nanoseconds, the least of five times `n` messages each way; None without a compiler."""
+        if self._library is None:
+            return None
+        best = float("inf")
+        with ThreadPoolExecutor(2) as pool:
+            for _ in range(5):
+                self._library.restart()
+                start = perf_counter()
+                list(pool.map(self._library.play, (0, 1), (n, n)))
+                best = min(best, perf_counter() - start)
+        return best / (2 * n) * 1e9

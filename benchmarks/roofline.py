@@ -29,15 +29,11 @@ to the truth; shares are of the measured peak or bandwidth at as many threads.
 
 import argparse
 import ctypes
-import shutil
-import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
-from common import describe_machine
+from common import compile_c, describe_machine
 from threadpoolctl import threadpool_limits
 
 from slidelearn._kernels import _dense, _rows, _simd
@@ -83,28 +79,20 @@ def on_threads(work, n):
 
 def register_peak(n_threads, seconds):
     """GFLOP/s of independent multiply-adds on registers, or None without a compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
     best = 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "fma.c"
-        source.write_text(FMA_LOOP)
-        for width in (32, 64):
-            for chains in (10, 12):
-                library = Path(folder) / f"fma{width}_{chains}.so"
-                done = subprocess.run(
-                    [compiler, "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC",
-                     "-mprefer-vector-width=512", f"-DBYTES={width}", f"-DCHAINS={chains}",
-                     str(source), "-o", str(library)], capture_output=True)
-                if done.returncode:
-                    continue
-                run = ctypes.CDLL(str(library)).run
-                run.argtypes, run.restype = [ctypes.c_long, ctypes.c_float], ctypes.c_float
-                n = 2_000_000
-                work = on_threads(lambda _, run=run, n=n: run(n, 2.0), n_threads)
-                took = best_time(work, seconds)
-                best = max(best, 2 * n * chains * width / 4 * n_threads / took / 1e9)
+    for width in (32, 64):
+        for chains in (10, 12):
+            library = compile_c(FMA_LOOP, "-march=native", "-ffp-contract=fast",
+                                "-mprefer-vector-width=512", f"-DBYTES={width}",
+                                f"-DCHAINS={chains}")
+            if library is None:
+                continue
+            run = library.run
+            run.argtypes, run.restype = [ctypes.c_long, ctypes.c_float], ctypes.c_float
+            n = 2_000_000
+            work = on_threads(lambda _, run=run, n=n: run(n, 2.0), n_threads)
+            took = best_time(work, seconds)
+            best = max(best, 2 * n * chains * width / 4 * n_threads / took / 1e9)
     return best or None
 
 

@@ -23,7 +23,7 @@ import sys
 import tempfile
 from itertools import pairwise
 
-from common import describe_machine, generate
+from common import CoreDistance, describe_machine, generate
 from compare import write
 from peers import PEERS
 from peers.launch import Launcher, add_arguments, export
@@ -51,7 +51,8 @@ def cost(run, n_samples):
              for before, after in pairwise(curve)]
     return {"status": "ok", "ms": 1e3 * min(wall for wall, _ in steps) / n_samples,
             "CPU ms": 1e3 * min(cpu for _, cpu in steps) / n_samples,
-            "start s": curve[0]["wall"], "memory MiB": run["memory MiB"]}
+            "start s": curve[0]["wall"], "memory MiB": run["memory MiB"],
+            "distance ns": run["distance ns"]}
 
 
 class Session:
@@ -60,6 +61,7 @@ class Session:
     def __init__(self, options):
         self.options = options
         self.launcher = Launcher(options)
+        self.distance = CoreDistance()
         self.rows = []
 
     def measure(self, name):
@@ -82,7 +84,10 @@ class Session:
                     self.add(peer, name, threads, n, [run])
 
     def launch(self, peer, folder, threads, settings):
-        return self.launcher.run(peer, folder, 0, threads, settings=settings)
+        before = self.distance.measure()
+        run = self.launcher.run(peer, folder, 0, threads, settings=settings)
+        after = self.distance.measure()
+        return {**run, "distance ns": None if before is None else max(before, after)}
 
     def add(self, peer, name, threads, n_samples, runs):
         row = {"data": name, "peer": peer, "threads": threads, "samples": n_samples,
@@ -103,6 +108,8 @@ class Session:
         if row["peer"] == "slidelearn":
             line += self.ratio(row, "CPU ms", data="10,000 classes")
             line += self.ratio(row, "ms", inverse=True, threads=1)
+            if row["threads"] > 1 and row["distance ns"] is not None:
+                line += f" {row['distance ns']:6.0f}"
         else:
             line += self.ratio(row, "ms", peer="slidelearn") + "  x slidelearn"
         print(line, flush=True)
@@ -136,7 +143,7 @@ def main():
     session = Session(options)
     print(f"{describe_machine()}; {options.samples:,} samples")
     print(f"{'':18} {'':18} {'thr':>3} {'ms':>9} {'CPU ms':>9} {'start s':>8} {'MiB':>8} "
-          f"{'x 10^4':>8} {'x 1 thr':>8}")
+          f"{'x 10^4':>8} {'x 1 thr':>8} {'ns':>6}")
     for name in (*COUNTS, *PAPER):
         if any(part in name for part in options.only):
             session.measure(name)

@@ -218,8 +218,10 @@ def _output_blocks(starts: np.ndarray, pair_rows: np.ndarray,
                    X: CSR) -> Iterator[tuple[int, np.ndarray]]:
     """Runs of classes whose weights, before small ones are dropped, fit in `OUTPUT_ROOM`, or single
     classes: the first class, and where each class's weights may start."""
-    nnz = np.append(0, np.cumsum(np.diff(X.indptr)[pair_rows]))
-    bound = np.minimum(nnz[starts[1:]] - nnz[starts[:-1]], X.shape[1])
+    filled = np.flatnonzero(starts[1:] > starts[:-1])
+    bound = np.zeros(len(starts) - 1, np.int64)
+    bound[filled] = np.add.reduceat(np.diff(X.indptr)[pair_rows], starts[filled])
+    np.minimum(bound, X.shape[1], out=bound)
     first = 0
     while first < len(bound):
         room = np.append(0, np.cumsum(bound[first:first + OUTPUT_ROOM]))

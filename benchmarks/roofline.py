@@ -30,10 +30,9 @@ to the truth; shares are of the measured peak or bandwidth at as many threads.
 import argparse
 import ctypes
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from common import compile_c, describe_machine
+from common import compile_c, describe_machine, on_threads
 from threadpoolctl import threadpool_limits
 
 from slidelearn._kernels import _dense, _rows, _simd
@@ -69,12 +68,6 @@ def best_time(run, seconds, prepare=lambda: ()):
         took = time.perf_counter() - start
         best, spent = min(best, took), spent + max(took, 1e-4)
     return best
-
-
-def on_threads(work, n):
-    """A function that runs ``work(i)`` for i < n at once (numpy and ctypes release the lock)."""
-    pool = ThreadPoolExecutor(n)
-    return lambda: list(pool.map(work, range(n)))
 
 
 def register_peak(n_threads, seconds):

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._kernels import _dense, _pruned, _simd
+from ._kernels import _dense, _pruned, _simd, _topk
 from ._network import Layer
 
 MIN_CLASSES = 4096  # fewer are scored as fast as pruned
@@ -338,6 +338,7 @@ class _Search:
                 self.n_threads)
         if self.n_splits == 1:
             return self.ids[0], self.scores[0], usable
-        scores, ids = np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1)
-        order = np.lexsort((ids, -scores), axis=-1)[:, :self.scores.shape[2]]
-        return np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1), usable
+        scores, ids = np.empty_like(self.scores[0]), np.empty_like(self.ids[0])
+        _topk.best_of(np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1),
+                      scores, ids, self.n_threads)
+        return ids, scores, usable

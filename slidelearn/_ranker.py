@@ -9,8 +9,9 @@ class c is::
     logit_c(x) - penalty * max(0, 1 - r_c(x)),    r_c(x) = x . v_c + d_c
 
 i.e. the network's logit less the ranker's hinge loss, were the class true. The penalty is chosen on
-samples that neither was trained on (`_calibration.stacking_weight`). No score exceeds its logit, so
-the best classes can be found among the best logits; see `_prediction`.
+samples that neither was trained on (`_calibration.stacking_weight`, and `choice_weight` where each
+has one class). No score exceeds its logit, so the best classes can be found among the best logits;
+see `_prediction`.
 """
 
 from __future__ import annotations

@@ -69,20 +69,19 @@ def _nearest_rows_of(weights: np.ndarray, rows: np.ndarray, k: int,
                      n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     queries = _normalised(as_float32(weights[rows]))
     size = max(1, CHUNK_FLOATS // weights.shape[1])
-    places = np.empty((len(rows), 0), np.int64)
+    places = np.empty((len(rows), 0), np.int32)
     cosines = np.empty((len(rows), 0), np.float32)
     for start in range(0, len(weights), size):
         chunk = _normalised(as_float32(weights[start:start + size]))
         layer = Layer(chunk, np.zeros(len(chunk), np.float32))
         found, scores = _prediction._exact_topk_of(Network([layer]), queries,
                                                    min(k + 1, len(chunk)), n_threads)
-        places = np.hstack([places, found + np.int64(start)])
+        places = np.hstack([places, found + np.int32(start)])
         cosines = np.hstack([cosines, scores])
         # A row is not its own neighbour; ranked last, it falls off below.
         cosines[places == rows[:, None]] = -np.inf
-        order = np.lexsort((places, -cosines), axis=-1)[:, :k + 1]
-        places = np.take_along_axis(places, order, 1)
-        cosines = np.take_along_axis(cosines, order, 1)
+        places, cosines = _prediction.best_of(places, cosines, min(k + 1, places.shape[1]),
+                                              n_threads)
     return places[:, :k], cosines[:, :k].clip(-1, 1)
 
 

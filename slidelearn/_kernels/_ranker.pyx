@@ -7,8 +7,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY, fabs
 from libc.stdint cimport int8_t, int32_t, int64_t, uint64_t
 
-cdef extern from "prefetch.h" nogil:
-    void prefetch(const void* start, Py_ssize_t size)
+from ._simd cimport prefetch
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
@@ -150,17 +149,16 @@ def group_pairs(
     pair_rows, pair_sign : output, room for all labels and the shortlist: the samples of each class
         in the order of `rows`, and 1 for a label, -1 for a class on the shortlist only
     """
-    cdef Py_ssize_t c, n_classes = seen.shape[0]
+    cdef Py_ssize_t c, n_classes = seen.shape[0], total = 0
     cdef const int32_t* labels = &indices[0] if indices.shape[0] > 0 else NULL
     starts[:] = 0
     if pair_rows.shape[0] == 0 or n_classes == 0:
         return
     with nogil:
         _visit_pairs(&indptr[0], labels, rows, shortlist, 0, &seen[0], &starts[1], NULL, NULL)
-        for c in range(n_classes):
-            starts[c + 1] += starts[c]
-        for c in range(n_classes, 0, -1):  # starts[c + 1] becomes the place that is filled next
-            starts[c] = starts[c - 1]
+        for c in range(n_classes):  # starts[c + 1] becomes the place that is filled next
+            total += starts[c + 1]
+            starts[c + 1] = total - starts[c + 1]
         _visit_pairs(&indptr[0], labels, rows, shortlist, rows.shape[0], &seen[0], &starts[1],
                      &pair_rows[0], &pair_sign[0])
 

@@ -138,7 +138,7 @@ def best_of(const float[:, ::1] scores, const int32_t[:, ::1] ids, float[:, ::1]
     `scores` and `ids`, (n, m), with ``m >= k``; `best` and `best_ids`, outputs, (n, k). Owner: row.
     """
     cdef Py_ssize_t i, j, m = scores.shape[1], k = best.shape[1]
-    if k == 0 or m < k:
+    if k == 0:
         return
     for i in prange(best.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         for j in range(k):

@@ -35,6 +35,7 @@ import numpy as np
 from common import compile_c, describe_machine, on_threads
 from threadpoolctl import threadpool_limits
 
+from slidelearn import _memory
 from slidelearn._kernels import _dense, _rows, _simd
 
 BATCH = 128
@@ -134,17 +135,22 @@ class Batch:
     def __init__(self, n_classes, n_shared, width):
         self.rng = np.random.default_rng(0)
         self.n_classes, self.n_shared, self.width = n_classes, n_shared, width
-        self.layer = [np.full((n_classes, width), 1e-3, np.float32) for _ in range(3)]
+        self.layer = [self._rows(n_classes) for _ in range(3)]
         self.bias = [np.full(n_classes, 1e-3, np.float32) for _ in range(3)]
         self.hidden = self._random(BATCH, width)
         self.delta = self._random(BATCH, n_shared) / BATCH
         self.block = self._random(n_shared, width)
-        self.logits = np.empty((BATCH, n_shared), np.float32)
-        self.gradient = np.empty((BATCH, width), np.float32)
+        self.logits = _memory.empty((BATCH, n_shared))
+        self.gradient = _memory.empty((BATCH, width))
         self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
 
+    def _rows(self, n):
+        rows = _memory.empty((n, self.width))
+        rows.fill(1e-3)
+        return rows
+
     def _random(self, *shape):
-        return self.rng.standard_normal(shape, dtype=np.float32)
+        return self.rng.standard_normal(dtype=np.float32, out=_memory.empty(shape))
 
     def rows(self, n=None):
         """Distinct rows, ascending."""
@@ -155,7 +161,7 @@ class Batch:
                                        shuffle=False)).astype(np.int32)
 
     def block_logits(self, n_threads):
-        panels = np.empty((n_threads, self.width * _dense.PANEL_WIDTH), np.float32)
+        panels = _memory.empty((n_threads, self.width * _dense.PANEL_WIDTH))
         bias = np.zeros(self.n_shared, np.float32)
         return lambda: _dense.block_logits(self.hidden, self.block, bias, self.logits, panels,
                                            n_threads)
@@ -165,7 +171,7 @@ class Batch:
         return lambda: _dense.matmul(self.delta, self.block, start, self.gradient, n_threads)
 
     def update_block(self, n_threads):
-        scratch = np.empty((n_threads, _dense.TILE_ROWS * (self.width + 1)), np.float32)
+        scratch = _memory.empty((n_threads, _dense.TILE_ROWS * (self.width + 1)))
         return lambda ids: _dense.update_block(self.delta, self.hidden, ids, self.optimizer,
                                                *self.layer, *self.bias, scratch, n_threads)
 
@@ -176,7 +182,7 @@ class Batch:
 
     def update_rows(self, n_threads):
         n = self.n_shared
-        scratch = np.empty((n_threads, self.width), np.float32)
+        scratch = _memory.empty((n_threads, self.width))
         starts, positions = np.arange(n + 1), np.arange(n)
         samples = (positions % BATCH).astype(np.int32)
         data = np.full(n, 1e-3, np.float32)

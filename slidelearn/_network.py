@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from . import _memory
 from ._bfloat16 import DTYPES, as_dtype
 
 CHUNK_ROWS = 2**14  # initialised at a time
@@ -99,7 +100,7 @@ def initialise(n_features: int, hidden_layer_sizes: Sequence[int], output_bias: 
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    values = np.empty(shape, dtype)
+    values = _memory.empty(shape, dtype)
     for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0
     return values
@@ -107,7 +108,7 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def _normal(generator: np.random.Generator, shape: tuple[int, ...],
             scale: np.float32) -> np.ndarray:
-    values = np.empty(shape, np.float32)
+    values = _memory.empty(shape)
     for part in parts(values):
         generator.standard_normal(out=part, dtype=np.float32)
         part *= scale
@@ -116,7 +117,7 @@ def _normal(generator: np.random.Generator, shape: tuple[int, ...],
 
 def _uniform(generator: np.random.Generator, shape: tuple[int, ...], bound: np.float32,
              dtype: str = "float32") -> np.ndarray:
-    values = np.empty(shape, DTYPES[dtype])
+    values = _memory.empty(shape, DTYPES[dtype])
     for part in parts(values):
         drawn = part if dtype == "float32" else np.empty(part.shape, np.float32)
         generator.random(out=drawn, dtype=np.float32)

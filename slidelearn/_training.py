@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
+from . import _memory
 from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
 from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd
@@ -194,12 +195,12 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> list[np.ndarray]:
         """Activations of all hidden layers, after ReLU and dropout."""
         first = self.network.input
-        hidden = np.empty((len(rows), len(first.bias)), np.float32)
+        hidden = _memory.empty((len(rows), len(first.bias)))
         _rows.combine_rows(self.X.indptr, self.X.indices, self.X.data, rows, first.weights,
                            first.bias, hidden, self.n_threads)
         activations = [self._activate(hidden, 0)]
         for depth, layer in enumerate(self.network.middle, 1):
-            hidden = np.empty((len(rows), len(layer.bias)), np.float32)
+            hidden = _memory.empty((len(rows), len(layer.bias)))
             _dense.matmul(activations[-1], layer.weights, layer.bias, hidden, self.n_threads)
             activations.append(self._activate(hidden, depth))
         return activations
@@ -250,7 +251,7 @@ class Trainer:
 
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                          shared: np.ndarray, own: np.ndarray) -> np.ndarray:
-        gradient = np.empty_like(hidden)
+        gradient = _memory.empty(hidden.shape)
         _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
         if len(own):
             _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights,
@@ -330,23 +331,23 @@ class _Scratch:
     def __init__(self, network: Network, X: CSR, batch_size: int, n_threads: int):
         width = network.output.weights.shape[1]
         widest = max(layer.weights.shape[1] for layer in network.layers)
-        self.panels = np.empty((n_threads, width * _dense.PANEL_WIDTH), np.float32)
-        self.gradient = np.empty((n_threads, _dense.TILE_ROWS * (widest + 1)), np.float32)
+        self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
+        self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
         self._width = width
         self._batch_size = batch_size
-        self._block = np.empty((0, width), np.float32)
-        self._logits = np.empty(0, np.float32)
+        self._block = _memory.empty((0, width))
+        self._logits = _memory.empty((0,))
 
     def block(self, n_classes: int) -> np.ndarray:
         if len(self._block) < n_classes:
-            self._block = np.empty((n_classes + n_classes // 4, self._width), np.float32)
+            self._block = _memory.empty((n_classes + n_classes // 4, self._width))
         return self._block[:n_classes]
 
     def logits(self, n_samples: int, n_classes: int) -> np.ndarray:
         size = n_samples * n_classes
         if len(self._logits) < size:
-            self._logits = np.empty(size + size // 4, np.float32)
+            self._logits = _memory.empty((size + size // 4,))
         return self._logits[:size].reshape(n_samples, n_classes)
 
 

@@ -166,15 +166,19 @@ static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
     return v_fma(v_set1(-o->rate), g, w);
 }
 
-static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
-                       float *v) {
-    const int has_m = o->solver != SOLVER_SGD, has_v = o->solver == SOLVER_ADAM;
+/* `solver` is a constant at each call, and of `o` there is a copy that no store can change: so the
+ * loops have neither branches nor loads that are always the same. */
+static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *given, ptrdiff_t n,
+                                          const float *g, float *w, float *m, float *v) {
+    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
+    optimizer_t o = *given;
     VF vm = v_set1(0.0f), vv = v_set1(0.0f);
     ptrdiff_t i = 0;
+    o.solver = solver;
     for (; i + VW <= n; i += VW) {
         if (has_m) vm = v_load(m + i);
         if (has_v) vv = v_load(v + i);
-        v_store(w + i, LEAF(v_step)(o, v_load(g + i), v_load(w + i), &vm, &vv));
+        v_store(w + i, LEAF(v_step)(&o, v_load(g + i), v_load(w + i), &vm, &vv));
         if (has_m) v_store(m + i, vm);
         if (has_v) v_store(v + i, vv);
     }
@@ -182,11 +186,16 @@ static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float 
         ptrdiff_t left = n - i;
         if (has_m) vm = v_load_n(m + i, left);
         if (has_v) vv = v_load_n(v + i, left);
-        v_store_n(w + i, LEAF(v_step)(o, v_load_n(g + i, left), v_load_n(w + i, left), &vm, &vv),
+        v_store_n(w + i, LEAF(v_step)(&o, v_load_n(g + i, left), v_load_n(w + i, left), &vm, &vv),
                   left);
         if (has_m) v_store_n(m + i, vm, left);
         if (has_v) v_store_n(v + i, vv, left);
     }
+}
+
+static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
+                       float *v) {
+    FOR_SOLVER(LEAF(step_with), o, n, g, w, m, v);
 }
 
 /* y <- x, from bfloat16 */
@@ -243,22 +252,30 @@ static inline void LEAF(v_step16)(const optimizer_t *o, VF g, uint16_t *w, uint1
     if (has_v) vi_store16(v, LEAF(v_narrow)(vv, vi_shr(random, 16)));
 }
 
-static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
-                         uint16_t *m, uint16_t *v, uint64_t key) {
+static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t *given,
+                                            ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
+                                            uint16_t *v, uint64_t key) {
+    optimizer_t o = *given;
     ptrdiff_t i = 0;
+    o.solver = solver;
     for (; i + VW <= n; i += VW)
-        LEAF(v_step16)(o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
+        LEAF(v_step16)(&o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
                        LEAF(v_random)(key, i));
     if (i < n) {
         const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
         uint16_t part[3][VW] = {{0}}, *arrays[3] = {w, m, v};
         for (int a = 0; a < 3; a++)
             if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
-        LEAF(v_step16)(o, v_load_n(g + i, left), part[0], part[1], part[2],
+        LEAF(v_step16)(&o, v_load_n(g + i, left), part[0], part[1], part[2],
                        LEAF(v_random)(key, i));
         for (int a = 0; a < 3; a++)
             if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
     }
+}
+
+static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
+                         uint16_t *m, uint16_t *v, uint64_t key) {
+    FOR_SOLVER(LEAF(step16_with), o, n, g, w, m, v, key);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at

@@ -41,6 +41,26 @@ static inline double sum_tree_double(double *lanes) {
     return lanes[0];
 }
 
+/* The product of SUM_LANES numbers, as a double. */
+static inline double product_tree(const float *factors) {
+    double lanes[SUM_LANES];
+    for (int j = 0; j < SUM_LANES; j++) lanes[j] = factors[j];
+    for (int half = SUM_LANES / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lanes[j] *= lanes[j + half];
+    return lanes[0];
+}
+
+/* The logarithm of x > 0; the C library's depends on the processor. */
+static inline double log_double(double x) {
+    /* x = m 2**n with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh(s), |s| < 0.172 */
+    int n;
+    double m = frexp(x, &n), p = 0;
+    if (m < 0.70710678118654752) m *= 2, n--;
+    const double s = (m - 1) / (m + 1), q = s * s;
+    for (int k = 19; k >= 1; k -= 2) p = p * q + 1.0 / k;
+    return n * 0.69314718055994531 + 2 * s * p;
+}
+
 #define LEAF(name) scalar_##name
 #define LEVEL_NAME "scalar"
 #include "scalar.h"

@@ -24,20 +24,6 @@ static inline VF LEAF(v_exp)(VF x) {
     return v_scale(p, t);
 }
 
-static inline VF LEAF(v_log1p_unit)(VF e) {
-    /* log(1 + e) for e in [0, 1]: 2 atanh(s), s = e / (2 + e) <= 1/3, series to s**13. */
-    VF s = v_div(e, v_add(e, v_set1(2.0f)));
-    VF q = v_mul(s, s);
-    VF p = v_set1(2.0f / 13.0f);
-    p = v_fma(p, q, v_set1(2.0f / 11.0f));
-    p = v_fma(p, q, v_set1(2.0f / 9.0f));
-    p = v_fma(p, q, v_set1(2.0f / 7.0f));
-    p = v_fma(p, q, v_set1(2.0f / 5.0f));
-    p = v_fma(p, q, v_set1(2.0f / 3.0f));
-    p = v_fma(p, q, v_set1(2.0f));
-    return v_mul(p, s);
-}
-
 /* x[i], x[i + 1], ... of a row that is bfloat16 if `half`, a constant at each call, else float32;
  * `row_n`: of the `left` that there are. */
 static ALWAYS_INLINE VF LEAF(row)(const int half, const void *x, ptrdiff_t i) {
@@ -128,26 +114,47 @@ static double LEAF(exp_sum)(ptrdiff_t n, float shift, float *z) {
     return sum_tree_double(lanes);
 }
 
-/* z <- 1 / (1 + exp(-z)); returns the sum of log(1 + exp(z)). */
+/* z <- 1 / (1 + exp(-z)); returns the sum of log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)).
+ * Logarithms are taken of products, whose factors 1 + exp(-|z|) are at most 2; what a factor loses
+ * in rounding is added up with the rest. */
 static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
+    enum { PARTS = SUM_LANES / VW, AT_ONCE = 15 * SUM_LANES }; /* a double holds 2**AT_ONCE */
     const VF one = v_set1(1.0f), zero = v_set1(0.0f);
-    double lanes[SUM_LANES] = {0};
-    float loss[VW];
-    for (ptrdiff_t i = 0; i < n; i += VW) {
-        ptrdiff_t left = n - i < VW ? n - i : VW;
-        VF x = left == VW ? v_load(z + i) : v_load_n(z + i, left);
-        VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
-        VF s = v_div(v_where_nonneg(x, one, e), v_add(one, e));
-        v_store(loss, v_add(v_max(zero, x), LEAF(v_log1p_unit)(e)));
-        if (left == VW) v_store(z + i, s);
-        else v_store_n(z + i, s, left);
-        double *lane = lanes + i % SUM_LANES;
-        if (left == VW)
-            for (int j = 0; j < VW; j++) lane[j] += loss[j];
-        else
-            for (ptrdiff_t j = 0; j < left; j++) lane[j] += loss[j];
+    double total = 0;
+    for (; n > 0; n -= AT_ONCE, z += AT_ONCE) {
+        const ptrdiff_t end = n < AT_ONCE ? n : AT_ONCE;
+        float sums[SUM_LANES], products[SUM_LANES], part[VW];
+        VF sum[PARTS], product[PARTS];
+        for (int p = 0; p < PARTS; p++) sum[p] = zero, product[p] = one;
+        for (ptrdiff_t i = 0; i < end; i += SUM_LANES)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                float *const y = z + i + p * VW;
+                const ptrdiff_t left = end - (i + p * VW);
+                const VF x = left >= VW ? v_load(y) : v_load_n(y, left > 0 ? left : 0);
+                const VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
+                VF factor = v_add(one, e);
+                const VF s = v_div(v_where_nonneg(x, one, e), factor);
+                VF term = v_add(v_max(zero, x), v_sub(e, v_sub(factor, one)));
+                if (left >= VW) {
+                    v_store(y, s);
+                } else if (left > 0) {
+                    v_store_n(y, s, left);
+                    v_store(part, one);
+                    v_store_n(part, factor, left);
+                    factor = v_load(part);
+                } else {
+                    factor = one;
+                }
+                sum[p] = v_add(sum[p], term);
+                product[p] = v_mul(product[p], factor);
+            }
+        for (int p = 0; p < PARTS; p++) {
+            v_store(sums + p * VW, sum[p]);
+            v_store(products + p * VW, product[p]);
+        }
+        total += sum_tree(sums) + log_double(product_tree(products));
     }
-    return sum_tree_double(lanes);
+    return total;
 }
 
 /* One optimizer step on n weights (see leaf_types.h for the meaning of the arguments). */

@@ -195,12 +195,12 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> list[np.ndarray]:
         """Activations of all hidden layers, after ReLU and dropout."""
         first = self.network.input
-        hidden = _memory.empty((len(rows), len(first.bias)))
+        hidden = self._scratch.activations(0, len(rows))
         _rows.combine_rows(self.X.indptr, self.X.indices, self.X.data, rows, first.weights,
                            first.bias, hidden, self.n_threads)
         activations = [self._activate(hidden, 0)]
         for depth, layer in enumerate(self.network.middle, 1):
-            hidden = _memory.empty((len(rows), len(layer.bias)))
+            hidden = self._scratch.activations(depth, len(rows))
             _dense.matmul(activations[-1], layer.weights, layer.bias, hidden, self.n_threads)
             activations.append(self._activate(hidden, depth))
         return activations
@@ -251,7 +251,7 @@ class Trainer:
 
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                          shared: np.ndarray, own: np.ndarray) -> np.ndarray:
-        gradient = _memory.empty(hidden.shape)
+        gradient = self._scratch.hidden_gradient[:len(hidden)]
         _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
         if len(own):
             _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights,
@@ -312,9 +312,12 @@ class Trainer:
 def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,
                   slots: np.ndarray) -> list[Groups]:
     """The groups of `group_by_column` for each batch, cut to size; one thread a row of `slots`."""
-    ends = np.append(np.arange(0, max(1, len(rows)), batch_size), len(rows))
-    offsets = np.append(0, np.cumsum(indptr[rows + 1] - indptr[rows]))[ends]
-    nnz, n_batches = int(offsets[-1]), len(offsets) - 1
+    n_batches = max(1, -(-len(rows) // batch_size))
+    offsets = np.zeros(n_batches + 1, np.int64)
+    if len(rows):
+        firsts = np.arange(0, len(rows), batch_size)
+        np.add.reduceat(indptr[rows + 1] - indptr[rows], firsts).cumsum(out=offsets[1:])
+    nnz = int(offsets[-1])
     columns, starts = np.empty(nnz, np.int32), np.empty(nnz + n_batches, np.int64)
     samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
     sizes = np.empty(n_batches, np.int64)
@@ -334,10 +337,15 @@ class _Scratch:
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
+        self.hidden_gradient = _memory.empty((batch_size, width))
         self._width = width
-        self._batch_size = batch_size
+        self._activations = [_memory.empty((batch_size, len(layer.bias)))
+                             for layer in network.layers[:-1]]
         self._block = _memory.empty((0, width))
         self._logits = _memory.empty((0,))
+
+    def activations(self, depth: int, n_samples: int) -> np.ndarray:
+        return self._activations[depth][:n_samples]
 
     def block(self, n_classes: int) -> np.ndarray:
         if len(self._block) < n_classes:

@@ -130,20 +130,19 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
             UNROLL for (int p = 0; p < PARTS; p++) {
                 float *const y = z + i + p * VW;
                 const ptrdiff_t left = end - (i + p * VW);
-                const VF x = left >= VW ? v_load(y) : v_load_n(y, left > 0 ? left : 0);
+                if (left <= 0) break;
+                const VF x = left >= VW ? v_load(y) : v_load_n(y, left); /* else 0, whose term is 0 */
                 const VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
                 VF factor = v_add(one, e);
                 const VF s = v_div(v_where_nonneg(x, one, e), factor);
                 VF term = v_add(v_max(zero, x), v_sub(e, v_sub(factor, one)));
                 if (left >= VW) {
                     v_store(y, s);
-                } else if (left > 0) {
+                } else {
                     v_store_n(y, s, left);
                     v_store(part, one);
                     v_store_n(part, factor, left);
                     factor = v_load(part);
-                } else {
-                    factor = one;
                 }
                 sum[p] = v_add(sum[p], term);
                 product[p] = v_mul(product[p], factor);

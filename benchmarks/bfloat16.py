@@ -25,7 +25,7 @@ import time
 import numpy as np
 from common import SHAPES, describe_machine, hold_out, load_data, quality
 
-from slidelearn import SlideClassifier
+from slidelearn import SlideClassifier, _memory
 from slidelearn._bfloat16 import DTYPES
 from slidelearn._kernels import _dense, _rows, _simd
 from slidelearn.datasets import make_extreme_classification
@@ -34,22 +34,27 @@ BATCH = 128
 PHASES = ("scores", "output_step")
 
 
+def filled(shape, dtype, value):
+    """An array such as training has them."""
+    array = _memory.empty(shape, dtype)
+    array.fill(value)
+    return array
+
+
 class Kernels:
     """The output layer of `n_classes` rows in each dtype, and calls of kernels on some rows."""
 
     def __init__(self, n_classes, width, n_rows, n_threads):
         self.rng = np.random.default_rng(0)
         self.n_classes, self.n_rows, self.n_threads = n_classes, n_rows, n_threads
-        self.layers = {
-            "float32": [np.full((n_classes, width), 1e-3, np.float32) for _ in range(3)],
-            "bfloat16": [np.full((n_classes, width), 0x3A83, np.uint16) for _ in range(3)],
-        }
+        self.layers = {dtype: [filled((n_classes, width), DTYPES[dtype], one) for _ in range(3)]
+                       for dtype, one in (("float32", 1e-3), ("bfloat16", 0x3A83))}
         self.bias = [np.full(n_classes, 1e-3, np.float32) for _ in range(3)]
-        self.hidden = self.rng.standard_normal((BATCH, width), dtype=np.float32)
+        self.hidden = self.rng.standard_normal(dtype=np.float32, out=_memory.empty((BATCH, width)))
         self.delta = self.rng.standard_normal((BATCH, n_rows), dtype=np.float32) / BATCH
-        self.block = np.empty((n_rows, width), np.float32)
+        self.block = _memory.empty((n_rows, width))
         self.block_bias = np.empty(n_rows, np.float32)
-        self.scratch = np.empty((n_threads, _dense.TILE_ROWS * (width + 1)), np.float32)
+        self.scratch = _memory.empty((n_threads, _dense.TILE_ROWS * (width + 1)))
         self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
 
     def gather_rows(self, layer, ids):

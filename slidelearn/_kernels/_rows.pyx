@@ -15,7 +15,7 @@ from ._simd cimport (
 
 cdef enum:
     AHEAD = 8  # rows that are asked for before they are read,
-    STEP_AHEAD = 1  # and before they are stepped: three arrays each
+    STEP_AHEAD = 2048  # bytes of a layer's rows, beside the next one, before they are stepped
 
 
 def combine_rows(
@@ -111,17 +111,18 @@ def update_rows(
     The groups are those of `group_by_column`; `gradient` is scratch, (n_threads, width); `m` and
     `v` may be empty where the solver doesn't use them. Owner: row.
     """
-    cdef Py_ssize_t j, q, width = weights.shape[1], row
+    cdef Py_ssize_t j, q, width = weights.shape[1], row, ahead
     cdef float* g = NULL
     cdef const leaf_t* leaf = active_leaf()
     cdef const optimizer_t* values = &optimizer.values
     if width == 0:
         return
+    ahead = 1 + STEP_AHEAD // (width * <Py_ssize_t>sizeof(row_t))
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
-            if j + STEP_AHEAD < columns.shape[0]:
-                prefetch_rows(columns[j + STEP_AHEAD], weights, m, v)
+            if j + ahead < columns.shape[0]:
+                prefetch_rows(columns[j + ahead], weights, m, v)
             memset(g, 0, width * sizeof(float))
             for q in range(starts[j], starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)

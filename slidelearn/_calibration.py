@@ -17,7 +17,7 @@ IDENTITY = (0.0, 0.0, 1.0, 1.0)
 KNOT = -3.0  # log-odds
 N_GAPS = 3200  # bins of how far scores lie below the best one, up to 160
 NEWTON_STEPS = 100
-MAX_WEIGHT = 100.0
+MAX_WEIGHT = 30.0
 N_RIVALS = 10  # best classes of a sample, among which a choice is explained
 
 
@@ -180,7 +180,7 @@ def stacking_weight(logits: np.ndarray, losses: np.ndarray, truth: np.ndarray) -
     Returns
     -------
     weight : float or None
-        w in [0, 100] such that ``logits - w * losses`` is, but for a linear map, the log-odds.
+        w in [0, 30] such that ``logits - w * losses`` is, but for a linear map, the log-odds.
         None if there are too few true or false pairs to tell, or neither model helps.
     """
     n_true = np.count_nonzero(truth)
@@ -208,7 +208,7 @@ def choice_weight(logits: np.ndarray, losses: np.ndarray, true_place: np.ndarray
     Returns
     -------
     weight : float or None
-        w in [0, 100] such that the softmax of ``logits - w * losses``, but for a temperature,
+        w in [0, 30] such that the softmax of ``logits - w * losses``, but for a temperature,
         explains which of the `N_RIVALS` best classes was true. None if too few samples tell.
     """
     told = true_place < min(N_RIVALS, logits.shape[1])

@@ -149,7 +149,7 @@ def test_few_true_pairs_tell_nothing():
     noise = np.random.default_rng(0).standard_normal(200)
     assert stacking_weight(-logits, noise, noise + 3 * logits > 0) is None  # both mislead
     assert stacking_weight(logits, noise, noise + 3 * logits > 0) == 0
-    assert stacking_weight(-logits, -noise, noise + 3 * logits > 0) == 15
+    assert stacking_weight(-logits, -noise, noise + 3 * logits > 0) == 30
 
 
 def choices(n, slope, weight, rng):
@@ -174,7 +174,7 @@ def test_extreme_choices():
     assert choice_weight(logits, -losses, true_place) == 0  # misleads
     assert choice_weight(logits, rng.uniform(0, 2, losses.shape), true_place) < 1
     assert choice_weight(np.zeros((500, 12)), losses, true_place) == pytest.approx(2, abs=1)
-    assert choice_weight(-logits, losses, true_place) == 15
+    assert choice_weight(-logits, losses, true_place) == 30
     assert choice_weight(logits, losses, np.where(np.arange(500) < 19, 0, 12)) is None
     assert choice_weight(logits[:, :1], losses[:, :1], np.zeros(500, int)) is None
 

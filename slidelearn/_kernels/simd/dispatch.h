@@ -22,13 +22,6 @@
 #define UNROLL
 #endif
 
-#define FOR_SOLVER(f, o, ...)                                                       \
-    do {                                                                            \
-        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, o, __VA_ARGS__);             \
-        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, o, __VA_ARGS__);  \
-        else f(SOLVER_SGD, o, __VA_ARGS__);                                         \
-    } while (0)
-
 static inline float sum_tree(float *lanes) {
     for (int half = SUM_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];

@@ -201,7 +201,9 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *g
 
 static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
                        float *v) {
-    FOR_SOLVER(LEAF(step_with), o, n, g, w, m, v);
+    if (o->solver == SOLVER_ADAM) LEAF(step_with)(SOLVER_ADAM, o, n, g, w, m, v);
+    else if (o->solver == SOLVER_ADAGRAD) LEAF(step_with)(SOLVER_ADAGRAD, o, n, g, w, m, v);
+    else LEAF(step_with)(SOLVER_SGD, o, n, g, w, m, v);
 }
 
 /* y <- x, from bfloat16 */
@@ -258,30 +260,22 @@ static inline void LEAF(v_step16)(const optimizer_t *o, VF g, uint16_t *w, uint1
     if (has_v) vi_store16(v, LEAF(v_narrow)(vv, vi_shr(random, 16)));
 }
 
-static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t *given,
-                                            ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
-                                            uint16_t *v, uint64_t key) {
-    optimizer_t o = *given;
+static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
+                         uint16_t *m, uint16_t *v, uint64_t key) {
     ptrdiff_t i = 0;
-    o.solver = solver;
     for (; i + VW <= n; i += VW)
-        LEAF(v_step16)(&o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
+        LEAF(v_step16)(o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
                        LEAF(v_random)(key, i));
     if (i < n) {
         const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
         uint16_t part[3][VW] = {{0}}, *arrays[3] = {w, m, v};
         for (int a = 0; a < 3; a++)
             if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
-        LEAF(v_step16)(&o, v_load_n(g + i, left), part[0], part[1], part[2],
+        LEAF(v_step16)(o, v_load_n(g + i, left), part[0], part[1], part[2],
                        LEAF(v_random)(key, i));
         for (int a = 0; a < 3; a++)
             if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
     }
-}
-
-static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
-                         uint16_t *m, uint16_t *v, uint64_t key) {
-    FOR_SOLVER(LEAF(step16_with), o, n, g, w, m, v, key);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at

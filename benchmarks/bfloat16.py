@@ -23,7 +23,7 @@ import argparse
 import time
 
 import numpy as np
-from common import SHAPES, describe_machine, hold_out, load_data, quality
+from common import SHAPES, describe_machine, filled, hold_out, load_data, quality
 
 from slidelearn import SlideClassifier, _memory
 from slidelearn._bfloat16 import DTYPES
@@ -32,13 +32,6 @@ from slidelearn.datasets import make_extreme_classification
 
 BATCH = 128
 PHASES = ("scores", "output_step")
-
-
-def filled(shape, dtype, value):
-    """An array such as training has them."""
-    array = _memory.empty(shape, dtype)
-    array.fill(value)
-    return array
 
 
 class Kernels:

@@ -17,6 +17,7 @@ from peers._adapter import Stopwatch as Stopwatch
 from peers._adapter import peak_memory_mb as peak_memory_mb
 
 import slidelearn
+from slidelearn import _memory
 from slidelearn._kernels import _simd
 from slidelearn.datasets import load_python_calls, load_xmc_file, make_extreme_classification
 from slidelearn.metrics import (
@@ -111,6 +112,13 @@ def processor_name():
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def filled(shape, dtype, value):
+    """An array that begins with a cache line, as those of training do."""
+    array = _memory.empty(shape, dtype)
+    array.fill(value)
+    return array
 
 
 def compile_c(source, *flags):

@@ -32,7 +32,7 @@ import ctypes
 import time
 
 import numpy as np
-from common import compile_c, describe_machine, on_threads
+from common import compile_c, describe_machine, filled, on_threads
 from threadpoolctl import threadpool_limits
 
 from slidelearn import _memory
@@ -135,7 +135,7 @@ class Batch:
     def __init__(self, n_classes, n_shared, width):
         self.rng = np.random.default_rng(0)
         self.n_classes, self.n_shared, self.width = n_classes, n_shared, width
-        self.layer = [self._rows(n_classes) for _ in range(3)]
+        self.layer = [filled((n_classes, width), np.float32, 1e-3) for _ in range(3)]
         self.bias = [np.full(n_classes, 1e-3, np.float32) for _ in range(3)]
         self.hidden = self._random(BATCH, width)
         self.delta = self._random(BATCH, n_shared) / BATCH
@@ -143,11 +143,6 @@ class Batch:
         self.logits = _memory.empty((BATCH, n_shared))
         self.gradient = _memory.empty((BATCH, width))
         self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
-
-    def _rows(self, n):
-        rows = _memory.empty((n, self.width))
-        rows.fill(1e-3)
-        return rows
 
     def _random(self, *shape):
         return self.rng.standard_normal(dtype=np.float32, out=_memory.empty(shape))

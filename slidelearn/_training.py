@@ -195,12 +195,12 @@ class Trainer:
     def _forward(self, rows: np.ndarray) -> list[np.ndarray]:
         """Activations of all hidden layers, after ReLU and dropout."""
         first = self.network.input
-        hidden = self._scratch.activations(0, len(rows))
+        hidden = self._scratch.activations[0][:len(rows)]
         _rows.combine_rows(self.X.indptr, self.X.indices, self.X.data, rows, first.weights,
                            first.bias, hidden, self.n_threads)
         activations = [self._activate(hidden, 0)]
         for depth, layer in enumerate(self.network.middle, 1):
-            hidden = self._scratch.activations(depth, len(rows))
+            hidden = self._scratch.activations[depth][:len(rows)]
             _dense.matmul(activations[-1], layer.weights, layer.bias, hidden, self.n_threads)
             activations.append(self._activate(hidden, depth))
         return activations
@@ -337,15 +337,12 @@ class _Scratch:
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
+        self.activations = [_memory.empty((batch_size, len(layer.bias)))
+                            for layer in network.layers[:-1]]
         self.hidden_gradient = _memory.empty((batch_size, width))
         self._width = width
-        self._activations = [_memory.empty((batch_size, len(layer.bias)))
-                             for layer in network.layers[:-1]]
         self._block = _memory.empty((0, width))
         self._logits = _memory.empty((0,))
-
-    def activations(self, depth: int, n_samples: int) -> np.ndarray:
-        return self._activations[depth][:n_samples]
 
     def block(self, n_classes: int) -> np.ndarray:
         if len(self._block) < n_classes:

@@ -135,7 +135,7 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
                 const VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
                 VF factor = v_add(one, e);
                 const VF s = v_div(v_where_nonneg(x, one, e), factor);
-                VF term = v_add(v_max(zero, x), v_sub(e, v_sub(factor, one)));
+                const VF term = v_add(v_max(zero, x), v_sub(e, v_sub(factor, one)));
                 if (left >= VW) {
                     v_store(y, s);
                 } else {

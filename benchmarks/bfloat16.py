@@ -31,6 +31,7 @@ from slidelearn._kernels import _dense, _rows, _simd
 from slidelearn.datasets import make_extreme_classification
 
 BATCH = 128
+TURN = 20  # calls of a kernel with one dtype before the other's turn
 PHASES = ("scores", "output_step")
 
 
@@ -49,17 +50,17 @@ class Kernels:
         self.block_bias = np.empty(n_rows, np.float32)
         self.scratch = _memory.empty((n_threads, _dense.TILE_ROWS * (width + 1)))
         self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
+        self.starts, self.positions = np.arange(n_rows + 1), np.arange(n_rows)
+        self.samples = (self.positions % BATCH).astype(np.int32)
+        self.pairs = np.full(n_rows, 1e-3, np.float32)
 
     def gather_rows(self, layer, ids):
         _dense.gather_rows(layer[0], *self.bias[:2], ids, self.block, self.block_bias,
                            self.n_threads)
 
     def update_rows(self, layer, ids):
-        starts, positions = np.arange(len(ids) + 1), np.arange(len(ids))
-        samples = (positions % BATCH).astype(np.int32)
-        data = np.full(len(ids), 1e-3, np.float32)
-        _rows.update_rows(ids, starts, samples, positions, data, self.hidden, self.optimizer,
-                          *layer, self.scratch, self.n_threads)
+        _rows.update_rows(ids, self.starts, self.samples, self.positions, self.pairs, self.hidden,
+                          self.optimizer, *layer, self.scratch, self.n_threads)
 
     def update_block(self, layer, ids):
         _dense.update_block(self.delta, self.hidden, ids, self.optimizer, *layer, *self.bias,
@@ -69,13 +70,15 @@ class Kernels:
         """Seconds of each dtype."""
         took = {dtype: [] for dtype in DTYPES}
         end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(took["bfloat16"]) < 3:
+        while time.perf_counter() < end or not took["bfloat16"]:
             for dtype, layer in self.layers.items():
-                ids = np.unique(self.rng.integers(0, self.n_classes, self.n_rows, dtype=np.int32))
-                ids = np.resize(ids, self.n_rows) if kernel == "gather_rows" else ids
-                start = time.perf_counter()
-                getattr(self, kernel)(layer, ids)
-                took[dtype].append((time.perf_counter() - start) / len(ids))
+                for _ in range(TURN):
+                    ids = np.unique(self.rng.integers(0, self.n_classes, self.n_rows,
+                                                      dtype=np.int32))
+                    ids = np.resize(ids, self.n_rows) if kernel == "gather_rows" else ids
+                    start = time.perf_counter()
+                    getattr(self, kernel)(layer, ids)
+                    took[dtype].append((time.perf_counter() - start) / len(ids))
         return {dtype: min(values) for dtype, values in took.items()}
 
 

@@ -273,7 +273,7 @@ class Trainer:
         _rows.update_rows(*groups, own, hidden, optimizer, output.weights, output.weights_m,
                           output.weights_v, self._scratch.gradient, self.n_threads)
         _rows.update_entries(columns, starts, positions, own, optimizer, output.bias,
-                             output.bias_m, output.bias_v)
+                             output.bias_m, output.bias_v, self.n_threads)
 
     def _update_middle(self, optimizer: _simd.Optimizer, activations: list[np.ndarray],
                        gradient: np.ndarray) -> np.ndarray:

@@ -39,12 +39,15 @@ def nearest(values):
 
 
 def rounding_bits(key, n):
-    """The 32 random bits of each column with which it is rounded."""
-    x = (np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    """The 16 random bits with which w, m and v of each column are rounded, (3, n)."""
+    x = (np.arange((n + 1) // 2, dtype=np.uint32) * np.uint32(0x9E3779B9)
          + np.uint32(key & 0xFFFFFFFF))
     x = (x ^ x >> 16) * np.uint32(0x7FEB352D) + np.uint32(key >> 32)
     x = (x ^ x >> 15) * np.uint32(0x846CA68B)
-    return x ^ x >> 16
+    x ^= x >> 16
+    ring = x.astype(np.uint64) * (2**32 + 1)  # the 32 bits twice
+    pairs = np.array([[ring, ring >> 16], [ring >> 8, ring >> 24], [ring >> 16, ring]]) & 0xFFFF
+    return pairs.transpose(0, 2, 1).reshape(3, -1)[:, :n]
 
 
 class Optimizer:

@@ -8,7 +8,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_rows, row_t, step_row,
+    Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_entry, prefetch_rows,
+    row_t, step_entries, step_row,
 )
 
 cdef extern from "rng.h" nogil:
@@ -208,17 +209,12 @@ def update_block(
                 if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
                     row = ids[first + TILE + s]
                     prefetch_rows(row, weights, weights_m, weights_v)
-                    prefetch(&bias[row], sizeof(float))
-                    if has_m:
-                        prefetch(&bias_m[row], sizeof(float))
-                    if has_v:
-                        prefetch(&bias_v[row], sizeof(float))
+                    prefetch_entry(row, bias, bias_m, bias_v)
                 row = ids[first + s]
                 step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
                          &weights_m[row, 0] if has_m else NULL,
                          &weights_v[row, 0] if has_v else NULL)
-                leaf.step(values, 1, g_bias + s, &bias[row],
-                          &bias_m[row] if has_m else NULL, &bias_v[row] if has_v else NULL)
+            step_entries(leaf, values, rows, &ids[first], g_bias, bias, bias_m, bias_v)
 
 
 def update_bias(

@@ -55,4 +55,5 @@ def update_entries(
     bias: NDArray[float32],
     m: NDArray[float32],
     v: NDArray[float32],
+    n_threads: int,
 ) -> None: ...

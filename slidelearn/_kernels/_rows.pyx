@@ -6,16 +6,16 @@ whose rows are classes and may be stored as bfloat16.
 
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from ._simd cimport (
-    Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t, prefetch, prefetch_rows,
-    row_t, step_row,
+    ENTRIES, Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t, prefetch,
+    prefetch_entry, prefetch_rows, row_t, step_entries, step_row,
 )
 
-cdef enum:
-    AHEAD = 8  # rows that are asked for before they are read,
-    STEP_AHEAD = 2048  # bytes of a layer's rows, beside the next one, before they are stepped
+cdef enum:  # bytes of rows that are asked for, beside the next row,
+    AHEAD = 8192  # before they are read,
+    STEP_AHEAD = 2048  # before they are stepped, in the layer as in its optimizer state
 
 
 def combine_rows(
@@ -32,16 +32,17 @@ def combine_rows(
 
     The hidden activation before its ReLU, with `start` the bias. Owner: sample.
     """
-    cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
+    ahead = 1 + AHEAD // (width * <Py_ssize_t>sizeof(float))
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         memcpy(&out[i, 0], &start[0], width * sizeof(float))
         for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            if p + AHEAD < indices.shape[0]:
-                prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(float))
+            if p + ahead < indices.shape[0]:
+                prefetch(&weights[indices[p + ahead], 0], width * sizeof(float))
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
@@ -57,13 +58,16 @@ def add_rows(
 
     Owner: sample.
     """
-    cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
+    ahead = 1 + AHEAD // (width * <Py_ssize_t>sizeof(row_t))
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
+            if p + ahead < indices.shape[0]:
+                prefetch(&weights[indices[p + ahead], 0], width * sizeof(row_t))
             axpy_row(leaf, width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 
@@ -80,15 +84,17 @@ def pair_logits(
 
     Owner: sample.
     """
-    cdef Py_ssize_t i, p, width = weights.shape[1]
+    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
+    ahead = 1 + AHEAD // (max(width, 1) * <Py_ssize_t>sizeof(row_t))
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
             out[p] = bias[indices[p]]
             if width > 0:
-                if p + AHEAD < indices.shape[0]:
-                    prefetch(&weights[indices[p + AHEAD], 0], width * sizeof(row_t))
+                if p + ahead < indices.shape[0]:
+                    prefetch(&bias[indices[p + ahead]], sizeof(float))
+                    prefetch(&weights[indices[p + ahead], 0], width * sizeof(row_t))
                 out[p] = out[p] + dot_row(leaf, width, &hidden[i, 0], &weights[indices[p], 0])
 
 
@@ -123,8 +129,9 @@ def update_rows(
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
             if j + ahead < columns.shape[0]:
                 prefetch_rows(columns[j + ahead], weights, m, v)
-            memset(g, 0, width * sizeof(float))
-            for q in range(starts[j], starts[j + 1]):
+            q = starts[j]
+            leaf.scaled(width, data[positions[q]], &vectors[samples[q], 0], g)
+            for q in range(starts[j] + 1, starts[j + 1]):
                 leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)
             row = columns[j]
             step_row(leaf, values, row, width, g, &weights[row, 0],
@@ -141,17 +148,30 @@ def update_entries(
     float[::1] bias,
     float[::1] m,
     float[::1] v,
+    int n_threads,
 ):
-    """One optimizer step of every touched bias, the gradient being the sum of its group's data."""
-    cdef Py_ssize_t j, q, row
-    cdef float g
-    cdef const leaf_t* leaf = active_leaf()
-    cdef const optimizer_t* values = &optimizer.values
-    with nogil:
-        for j in range(columns.shape[0]):
-            g = 0
-            for q in range(starts[j], starts[j + 1]):
-                g = g + data[positions[q]]
-            row = columns[j]
-            leaf.step(values, 1, &g, &bias[row],
-                      &m[row] if m.shape[0] > 0 else NULL, &v[row] if v.shape[0] > 0 else NULL)
+    """One optimizer step of every touched bias, the gradient being the sum of its group's data.
+
+    Owner: entry.
+    """
+    cdef Py_ssize_t first
+    for first in prange(0, columns.shape[0], ENTRIES, nogil=True, num_threads=n_threads,
+                        schedule="static"):
+        _update_entries(first, min(<Py_ssize_t>ENTRIES, columns.shape[0] - first), columns, starts,
+                        positions, data, &optimizer.values, bias, m, v)
+
+
+cdef inline void _update_entries(
+    Py_ssize_t first, Py_ssize_t n, const int32_t[::1] columns, const int64_t[::1] starts,
+    const int64_t[::1] positions, const float[::1] data, const optimizer_t* optimizer,
+    float[::1] bias, float[::1] m, float[::1] v,
+) noexcept nogil:
+    cdef float g[ENTRIES]
+    cdef Py_ssize_t j, q
+    for j in range(n):
+        g[j] = 0
+        for q in range(starts[first + j], starts[first + j + 1]):
+            g[j] += data[positions[q]]
+        if first + ENTRIES + j < columns.shape[0]:
+            prefetch_entry(columns[first + ENTRIES + j], bias, m, v)
+    step_entries(active_leaf(), optimizer, n, &columns[first], g, bias, m, v)

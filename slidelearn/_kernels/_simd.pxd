@@ -29,6 +29,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         const char* name
         void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
         void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y) noexcept nogil
+        void (*scaled)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
         float (*dot)(Py_ssize_t n, const float* x, const float* y) noexcept nogil
         float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y) noexcept nogil
         float (*maximum)(Py_ssize_t n, const float* x) noexcept nogil
@@ -107,3 +108,39 @@ cdef inline void step_row(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t n
         leaf.step(o, n, g, w, m, v)
     else:
         leaf.step16(o, n, g, w, m, v, rng_stream(o.key, number))
+
+
+cdef enum:
+    ENTRIES = 64  # of a bias that are stepped at once
+
+
+cdef inline void step_entries(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t n,
+                              const int32_t* ids, const float* g, float[::1] bias, float[::1] m,
+                              float[::1] v) noexcept nogil:
+    """A step on n <= ENTRIES entries of a bias; its optimizer state may be empty."""
+    cdef float entries[3][ENTRIES]
+    cdef Py_ssize_t j
+    cdef bint has_m = m.shape[0] > 0, has_v = v.shape[0] > 0
+    for j in range(n):
+        entries[0][j] = bias[ids[j]]
+        if has_m:
+            entries[1][j] = m[ids[j]]
+        if has_v:
+            entries[2][j] = v[ids[j]]
+    leaf.step(o, n, g, entries[0], entries[1], entries[2])
+    for j in range(n):
+        bias[ids[j]] = entries[0][j]
+        if has_m:
+            m[ids[j]] = entries[1][j]
+        if has_v:
+            v[ids[j]] = entries[2][j]
+
+
+cdef inline void prefetch_entry(Py_ssize_t number, const float[::1] bias, const float[::1] m,
+                                const float[::1] v) noexcept nogil:
+    """Ask for an entry of a bias and of its optimizer state, which may be empty."""
+    prefetch(&bias[number], sizeof(float))
+    if m.shape[0] > 0:
+        prefetch(&m[number], sizeof(float))
+    if v.shape[0] > 0:
+        prefetch(&v[number], sizeof(float))

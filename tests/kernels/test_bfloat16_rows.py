@@ -100,9 +100,8 @@ def stepped(settings, g, w, m, v, key):
     """What `step16` should make of bfloat16 w, m, v: a float32 step of this level, rounded."""
     arrays = [reference.widen(a) for a in (w, m, v)]
     _simd.step(_simd.Optimizer(*settings), g, *arrays)
-    random = reference.rounding_bits(key, len(g))
-    parts = random & 0xFFFF, random >> 8 & 0xFFFF, random >> 16
-    return [reference.narrow(a, up[:len(a)]) for a, up in zip(arrays, parts, strict=True)]
+    bits = reference.rounding_bits(key, len(g))
+    return [reference.narrow(a, up[:len(a)]) for a, up in zip(arrays, bits, strict=True)]
 
 
 @QUICK

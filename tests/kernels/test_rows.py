@@ -95,7 +95,7 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
         _rows.update_rows(*groups, values, vectors, optimizer, *(a for a, _ in matrices), scratch,
                           n_threads)
         _rows.update_entries(groups[0], groups[1], groups[3], values, optimizer,
-                             *(a for a, _ in entries))
+                             *(a for a, _ in entries), n_threads)
         for _, check in [*matrices, *entries]:
             check()
         return (*(a for a, _ in matrices), *(a for a, _ in entries))
@@ -126,5 +126,6 @@ def test_nothing_touched(solver):
     starts, positions, none = np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
     _rows.update_rows(empty, starts, empty, positions, none, np.empty((0, 4), np.float32),
                       optimizer, weights, state, state.copy(), np.empty((2, 4), np.float32), 2)
-    _rows.update_entries(empty, starts, positions, none, optimizer, weights[0], state[0], state[1])
+    _rows.update_entries(empty, starts, positions, none, optimizer, weights[0], state[0], state[1],
+                         2)
     assert (weights == 1).all()

@@ -1,4 +1,10 @@
 /* Vocabulary of leaf.h: AVX2 and FMA3, 8 lanes, fused multiply-add. */
+static inline float sum_of_8(__m256 a) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
 #define VW 8
 #define TILE_ROWS 6
 #define VF __m256
@@ -23,6 +29,18 @@
 /* x >= 0 ? a : b, lane by lane */
 #define v_where_nonneg(x, a, b) \
     _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ))
+/* The even lanes of a and b, and the odd ones. */
+#define v_split(a, b, x)                                                                        \
+    do {                                                                                        \
+        const __m256 both[2] = {a, b};                                                          \
+        (x)[0] = v_in_order(_mm256_shuffle_ps(both[0], both[1], 0x88));                         \
+        (x)[1] = v_in_order(_mm256_shuffle_ps(both[0], both[1], 0xDD));                         \
+    } while (0)
+#define v_in_order(x) \
+    _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xD8))
+/* The sum of the lanes, by the tree of `sum_parts`. */
+#define v_sum(a) sum_of_8(a)
+#define v_any_nan(a) (_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0)
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI __m256i
 #define as_vi(a) _mm256_castps_si256(a)
@@ -40,6 +58,8 @@
 #define vi_store16(p, a)                                                \
     _mm_storeu_si128((__m128i *)(p), _mm256_castsi256_si128(            \
         _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 8)))
+#define vi_load_pairs(p) _mm256_loadu_si256((const __m256i *)(p))
+#define vi_store_pairs(p, a) _mm256_storeu_si256((__m256i *)(p), a)
 /* x is NaN ? a : b, lane by lane */
 #define vi_where_nan(x, a, b) \
     _mm256_blendv_epi8(b, a, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)))

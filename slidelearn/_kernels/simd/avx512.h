@@ -20,6 +20,19 @@
 /* x >= 0 ? a : b, lane by lane */
 #define v_where_nonneg(x, a, b) \
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ), b, a)
+/* The even lanes of a and b, and the odd ones. */
+#define v_split(a, b, x)                                                                        \
+    do {                                                                                        \
+        const __m512i even = vi_shl(vi_count(), 1), odd = vi_or(even, vi_set1(1));              \
+        const __m512 both[2] = {a, b};                                                          \
+        (x)[0] = _mm512_permutex2var_ps(both[0], even, both[1]);                                \
+        (x)[1] = _mm512_permutex2var_ps(both[0], odd, both[1]);                                 \
+    } while (0)
+/* The sum of the lanes, by the tree of `sum_parts`. */
+#define v_sum(a) \
+    sum_of_8(_mm256_add_ps(_mm512_castps512_ps256(a), \
+             _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1))))
+#define v_any_nan(a) (_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0)
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI __m512i
 #define as_vi(a) _mm512_castps_si512(a)
@@ -36,6 +49,8 @@
 #define vi_shr(a, n) _mm512_srli_epi32(a, n)
 #define vi_load16(p) _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p)))
 #define vi_store16(p, a) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(a))
+#define vi_load_pairs(p) _mm512_loadu_si512(p)
+#define vi_store_pairs(p, a) _mm512_storeu_si512(p, a)
 /* x is NaN ? a : b, lane by lane */
 #define vi_where_nan(x, a, b) \
     _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), b, a)

@@ -22,12 +22,6 @@
 #define UNROLL
 #endif
 
-static inline float sum_tree(float *lanes) {
-    for (int half = SUM_LANES / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
-    return lanes[0];
-}
-
 static inline double sum_tree_double(double *lanes) {
     for (int half = SUM_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];

@@ -56,23 +56,37 @@ static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y) {
     LEAF(axpy_row)(1, n, a, x, y);
 }
 
+/* y <- 0 + a * x */
+static void LEAF(scaled)(ptrdiff_t n, float a, const float *x, float *y) {
+    const VF va = v_set1(a), zero = v_set1(0.0f);
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, v_load(x + i), zero));
+    if (i < n) v_store_n(y + i, v_fma(va, v_load_n(x + i, n - i), zero), n - i);
+}
+
+/* The sum of SUM_LANES numbers in vectors, by a tree: always the two halves of what is left. */
+static ALWAYS_INLINE float LEAF(sum_parts)(VF *parts) {
+    UNROLL for (int half = SUM_LANES / VW / 2; half; half /= 2)
+        UNROLL for (int p = 0; p < half; p++) parts[p] = v_add(parts[p], parts[p + half]);
+    return v_sum(parts[0]);
+}
+
 /* The inner product of x and y. */
 static ALWAYS_INLINE float LEAF(dot_row)(const int half, ptrdiff_t n, const float *x,
                                          const void *y) {
     enum { PARTS = SUM_LANES / VW };
-    float lanes[SUM_LANES];
     VF acc[PARTS];
-    for (int p = 0; p < PARTS; p++) acc[p] = v_set1(0.0f);
+    UNROLL for (int p = 0; p < PARTS; p++) acc[p] = v_set1(0.0f);
     ptrdiff_t i = 0;
     for (; i + SUM_LANES <= n; i += SUM_LANES)
-        for (int p = 0; p < PARTS; p++)
+        UNROLL for (int p = 0; p < PARTS; p++)
             acc[p] = v_fma(v_load(x + i + p * VW), LEAF(row)(half, y, i + p * VW), acc[p]);
-    for (int p = 0; i < n; p++, i += VW) {
-        ptrdiff_t left = n - i < VW ? n - i : VW;
+    UNROLL for (int p = 0; p < PARTS; p++, i += VW) {
+        if (i >= n) break;
+        const ptrdiff_t left = n - i < VW ? n - i : VW;
         acc[p] = v_fma(v_load_n(x + i, left), LEAF(row_n)(half, y, i, left), acc[p]);
     }
-    for (int p = 0; p < PARTS; p++) v_store(lanes + p * VW, acc[p]);
-    return sum_tree(lanes);
+    return LEAF(sum_parts)(acc);
 }
 
 static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
@@ -123,7 +137,7 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
     double total = 0;
     for (; n > 0; n -= AT_ONCE, z += AT_ONCE) {
         const ptrdiff_t end = n < AT_ONCE ? n : AT_ONCE;
-        float sums[SUM_LANES], products[SUM_LANES], part[VW];
+        float products[SUM_LANES], part[VW];
         VF sum[PARTS], product[PARTS];
         for (int p = 0; p < PARTS; p++) sum[p] = zero, product[p] = one;
         for (ptrdiff_t i = 0; i < end; i += SUM_LANES)
@@ -147,11 +161,8 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
                 sum[p] = v_add(sum[p], term);
                 product[p] = v_mul(product[p], factor);
             }
-        for (int p = 0; p < PARTS; p++) {
-            v_store(sums + p * VW, sum[p]);
-            v_store(products + p * VW, product[p]);
-        }
-        total += sum_tree(sums) + log_double(product_tree(products));
+        for (int p = 0; p < PARTS; p++) v_store(products + p * VW, product[p]);
+        total += LEAF(sum_parts)(sum) + log_double(product_tree(products));
     }
     return total;
 }
@@ -243,39 +254,79 @@ static inline VI LEAF(v_random)(uint64_t key, ptrdiff_t i) {
     return vi_xor(x, vi_shr(x, 16));
 }
 
-/* `step` on VW weights i, i + 1, ... in bfloat16. Each result is rounded up with a probability that
- * makes its expectation exact; otherwise steps far smaller than the weight, and the slow mean of
- * squares, would never move it. 16 of the lane's random bits serve each result: the low ones w, the
- * high ones v, those between m; so each is unbiased, though they aren't independent. */
-static inline void LEAF(v_step16)(const optimizer_t *o, VF g, uint16_t *w, uint16_t *m,
-                                  uint16_t *v, VI random) {
-    const int has_m = o->solver != SOLVER_SGD, has_v = o->solver == SOLVER_ADAM;
-    const VI low = vi_set1(0xFFFF);
-    VF vm = v_set1(0.0f), vv = v_set1(0.0f);
-    if (has_m) vm = as_vf(vi_shl(vi_load16(m), 16));
-    if (has_v) vv = as_vf(vi_shl(vi_load16(v), 16));
-    const VF vw = LEAF(v_step)(o, g, as_vf(vi_shl(vi_load16(w), 16)), &vm, &vv);
-    vi_store16(w, LEAF(v_narrow)(vw, vi_and(random, low)));
-    if (has_m) vi_store16(m, LEAF(v_narrow)(vm, vi_and(vi_shr(random, 8), low)));
-    if (has_v) vi_store16(v, LEAF(v_narrow)(vv, vi_shr(random, 16)));
+/* 2 VW numbers in bfloat16, those with even places in x[0] and those with odd ones in x[1]. */
+static ALWAYS_INLINE void LEAF(load_pairs)(const uint16_t *p, VF *x) {
+    const VI pairs = vi_load_pairs(p);
+    x[0] = as_vf(vi_shl(pairs, 16));
+    x[1] = as_vf(vi_and(pairs, vi_set1(0xFFFF0000u)));
+}
+
+/* And back, rounded as by `v_narrow`; `nan`: whether there may be one. */
+static ALWAYS_INLINE void LEAF(store_pairs)(const int nan, uint16_t *p, const VF *x, VI up0,
+                                            VI up1) {
+    const VI even = nan ? LEAF(v_narrow)(x[0], up0) : vi_shr(vi_add(as_vi(x[0]), up0), 16);
+    const VI odd = nan ? vi_shl(LEAF(v_narrow)(x[1], up1), 16)
+                       : vi_and(vi_add(as_vi(x[1]), up1), vi_set1(0xFFFF0000u));
+    vi_store_pairs(p, vi_or(even, odd));
+}
+
+/* `step` on 2 VW weights in bfloat16. Each result is rounded up with a probability that makes its
+ * expectation exact; otherwise steps far smaller than the weight, and the slow mean of squares,
+ * would never move it. Two neighbours share 32 random bits, 16 for each: of w the low and the high
+ * ones, of v the other way round, of m those between and around; so each result is unbiased, though
+ * not all are independent. */
+static ALWAYS_INLINE void LEAF(step_pairs)(const int solver, const optimizer_t *o, const float *g,
+                                           uint16_t *w, uint16_t *m, uint16_t *v, VI random) {
+    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
+    const VI low = vi_and(random, vi_set1(0xFFFF)), high = vi_shr(random, 16);
+    const VI between = vi_and(vi_shr(random, 8), vi_set1(0xFFFF));
+    const VI around = vi_or(vi_and(vi_shl(random, 8), vi_set1(0xFF00)), vi_shr(random, 24));
+    VF vg[2], vw[2], vm[2], vv[2];
+    v_split(v_load(g), v_load(g + VW), vg);
+    LEAF(load_pairs)(w, vw);
+    if (has_m) LEAF(load_pairs)(m, vm);
+    if (has_v) LEAF(load_pairs)(v, vv);
+    for (int j = 0; j < 2; j++) vw[j] = LEAF(v_step)(o, vg[j], vw[j], &vm[j], &vv[j]);
+    if (v_any_nan(v_add(vw[0], vw[1]))) { /* where m or v is NaN, so is w */
+        LEAF(store_pairs)(1, w, vw, low, high);
+        if (has_m) LEAF(store_pairs)(1, m, vm, between, around);
+        if (has_v) LEAF(store_pairs)(1, v, vv, high, low);
+    } else {
+        LEAF(store_pairs)(0, w, vw, low, high);
+        if (has_m) LEAF(store_pairs)(0, m, vm, between, around);
+        if (has_v) LEAF(store_pairs)(0, v, vv, high, low);
+    }
+}
+
+/* See `step_with`. */
+static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t *given,
+                                            ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
+                                            uint16_t *v, uint64_t key) {
+    optimizer_t o = *given;
+    ptrdiff_t i = 0;
+    o.solver = solver;
+    for (; i + 2 * VW <= n; i += 2 * VW)
+        LEAF(step_pairs)(solver, &o, g + i, w + i, m ? m + i : m, v ? v + i : v,
+                         LEAF(v_random)(key, i / 2));
+    if (i < n) {
+        const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
+        float gradient[2 * VW] = {0};
+        uint16_t part[3][2 * VW] = {{0}}, *arrays[3] = {w, m, v};
+        memcpy(gradient, g + i, left * sizeof(float));
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
+        LEAF(step_pairs)(solver, &o, gradient, part[0], part[1], part[2],
+                         LEAF(v_random)(key, i / 2));
+        for (int a = 0; a < 3; a++)
+            if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
+    }
 }
 
 static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
                          uint16_t *m, uint16_t *v, uint64_t key) {
-    ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW)
-        LEAF(v_step16)(o, v_load(g + i), w + i, m ? m + i : m, v ? v + i : v,
-                       LEAF(v_random)(key, i));
-    if (i < n) {
-        const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
-        uint16_t part[3][VW] = {{0}}, *arrays[3] = {w, m, v};
-        for (int a = 0; a < 3; a++)
-            if (arrays[a]) memcpy(part[a], arrays[a] + i, size);
-        LEAF(v_step16)(o, v_load_n(g + i, left), part[0], part[1], part[2],
-                       LEAF(v_random)(key, i));
-        for (int a = 0; a < 3; a++)
-            if (arrays[a]) memcpy(arrays[a] + i, part[a], size);
-    }
+    if (o->solver == SOLVER_ADAM) LEAF(step16_with)(SOLVER_ADAM, o, n, g, w, m, v, key);
+    else if (o->solver == SOLVER_ADAGRAD) LEAF(step16_with)(SOLVER_ADAGRAD, o, n, g, w, m, v, key);
+    else LEAF(step16_with)(SOLVER_SGD, o, n, g, w, m, v, key);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
@@ -341,7 +392,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 #include "screen.h"
 
 static const leaf_t LEAF(leaf) = {
-    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(dot), LEAF(dot16), LEAF(maximum), LEAF(exp_sum),
+    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16), LEAF(maximum), LEAF(exp_sum),
     LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
     LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank), 0,
 };

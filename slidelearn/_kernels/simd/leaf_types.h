@@ -34,6 +34,7 @@ typedef struct {
     const char *name;
     void (*axpy)(ptrdiff_t n, float a, const float *x, float *y);
     void (*axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y);
+    void (*scaled)(ptrdiff_t n, float a, const float *x, float *y);
     float (*dot)(ptrdiff_t n, const float *x, const float *y);
     float (*dot16)(ptrdiff_t n, const float *x, const uint16_t *y);
     float (*maximum)(ptrdiff_t n, const float *x);

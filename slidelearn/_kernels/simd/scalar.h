@@ -25,6 +25,11 @@
 #define v_abs(a) fabsf(a)
 /* x >= 0 ? a : b */
 #define v_where_nonneg(x, a, b) ((x) >= 0.0f ? (a) : (b))
+/* The even lanes of a and b, and the odd ones. */
+#define v_split(a, b, x) ((x)[0] = (a), (x)[1] = (b))
+/* The sum of the lanes, by the tree of `sum_parts`. */
+#define v_sum(a) (a)
+#define v_any_nan(a) ((a) != (a))
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI uint32_t
 #define as_vi(a) bits_of_float(a)
@@ -40,6 +45,13 @@
 #define vi_shr(a, n) ((a) >> (n))
 #define vi_load16(p) ((uint32_t)*(p))            /* zero-extended */
 #define vi_store16(p, a) (*(p) = (uint16_t)(a))  /* a is below 2**16 */
+#define vi_load_pairs(p) ((uint32_t)(p)[0] | (uint32_t)(p)[1] << 16)
+#define vi_store_pairs(p, a)                     \
+    do {                                         \
+        const uint32_t pair = a;                 \
+        (p)[0] = (uint16_t)pair;                 \
+        (p)[1] = (uint16_t)(pair >> 16);         \
+    } while (0)
 /* x is NaN ? a : b */
 #define vi_where_nan(x, a, b) ((x) != (x) ? (a) : (b))
 /* a * 2**n, where n stands in the low bits of the float t (see v_exp) */

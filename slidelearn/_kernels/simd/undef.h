@@ -20,6 +20,10 @@
 #undef v_abs
 #undef v_where_nonneg
 #undef v_scale
+#undef v_split
+#undef v_in_order
+#undef v_sum
+#undef v_any_nan
 #undef VI
 #undef as_vi
 #undef as_vf
@@ -34,6 +38,8 @@
 #undef vi_shr
 #undef vi_load16
 #undef vi_store16
+#undef vi_load_pairs
+#undef vi_store_pairs
 #undef vi_where_nan
 #undef LEAF
 #undef LEVEL_NAME

@@ -45,7 +45,7 @@ def sigmoid_loss(
     own_indptr, own : CSR structure and logits of the samples' own parts; gradients out
     loss : output, (n_batch,)
     """
-    cdef Py_ssize_t i, j, p, place, n_own
+    cdef Py_ssize_t i, p, place, n_own
     cdef float* z
     cdef float* y
     cdef float* target
@@ -74,10 +74,8 @@ def sigmoid_loss(
             target[0] = label_weight[p] * (target[0] - 1)
             if slot[labels[p]] < 0:
                 place = place + 1
-        for j in range(n_shared):
-            z[j] *= weight
-        for j in range(n_own):
-            y[j] *= weight
+        leaf.scaled(n_shared, weight, z, z)
+        leaf.scaled(n_own, weight, y, y)
 
 
 def softmax_loss(
@@ -100,7 +98,7 @@ def softmax_loss(
     by its weight. A sample without labels has loss 0.
     Parameters as in `sigmoid_loss`.
     """
-    cdef Py_ssize_t i, j, p, place, n_own, n_labels
+    cdef Py_ssize_t i, p, place, n_own, n_labels
     cdef float* z
     cdef float* y
     cdef float weight, share, top, factor
@@ -126,10 +124,8 @@ def softmax_loss(
         total = leaf.exp_sum(n_shared, top, z) + leaf.exp_sum(n_own, top, y)
         factor = <float>(weight * mass / total)
         loss[i] = weight * (loss[i] + mass * top + mass * log(total)) if n_labels > 0 else 0
-        for j in range(n_shared):
-            z[j] *= factor
-        for j in range(n_own):
-            y[j] *= factor
+        leaf.scaled(n_shared, factor, z, z)
+        leaf.scaled(n_own, factor, y, y)
         place = 0
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
             _target(z, y, &slot[0], labels[p], place)[0] -= weight * share * label_weight[p]

@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_entry, prefetch_rows,
-    row_t, step_entries, step_row,
+    READ_AHEAD, Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_entry,
+    prefetch_rows, row_t, rows_ahead, step_entries, step_row,
 )
 
 cdef extern from "rng.h" nogil:
@@ -24,7 +24,6 @@ cdef extern from "transpose.h" nogil:
 
 cdef enum:
     TILE = 12  # rows of an output that one thread computes at a time
-    AHEAD = 32  # rows that are asked for before they are copied
     PART = 128  # columns of an output that one thread computes at a time
     PANEL = 32  # classes whose transposed weights lie side by side in the cache
 
@@ -99,16 +98,17 @@ def gather_rows(
 
     Owner: row of `out`.
     """
-    cdef Py_ssize_t s, width = weights.shape[1]
+    cdef Py_ssize_t s, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
+    ahead = rows_ahead(READ_AHEAD, width, weights)
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         out_bias[s] = bias[ids[s]] - correction[ids[s]]
         if width == 0:
             continue
-        if s + AHEAD < ids.shape[0]:
-            prefetch(&weights[ids[s + AHEAD], 0], width * sizeof(row_t))
-            prefetch(&bias[ids[s + AHEAD]], sizeof(float))
-            prefetch(&correction[ids[s + AHEAD]], sizeof(float))
+        if s + ahead < ids.shape[0]:
+            prefetch(&weights[ids[s + ahead], 0], width * sizeof(row_t))
+            prefetch(&bias[ids[s + ahead]], sizeof(float))
+            prefetch(&correction[ids[s + ahead]], sizeof(float))
         if row_t is float:
             memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
         else:

@@ -9,13 +9,9 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from ._simd cimport (
-    ENTRIES, Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t, prefetch,
-    prefetch_entry, prefetch_rows, row_t, step_entries, step_row,
+    ENTRIES, READ_AHEAD, STEP_AHEAD, Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t,
+    prefetch, prefetch_entry, prefetch_rows, row_t, rows_ahead, step_entries, step_row,
 )
-
-cdef enum:  # bytes of rows that are asked for, beside the next row,
-    AHEAD = 8192  # before they are read,
-    STEP_AHEAD = 2048  # before they are stepped, in the layer as in its optimizer state
 
 
 def combine_rows(
@@ -36,7 +32,7 @@ def combine_rows(
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
-    ahead = 1 + AHEAD // (width * <Py_ssize_t>sizeof(float))
+    ahead = rows_ahead(READ_AHEAD, width, weights)
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         memcpy(&out[i, 0], &start[0], width * sizeof(float))
@@ -62,7 +58,7 @@ def add_rows(
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
-    ahead = 1 + AHEAD // (width * <Py_ssize_t>sizeof(row_t))
+    ahead = rows_ahead(READ_AHEAD, width, weights)
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
@@ -86,7 +82,7 @@ def pair_logits(
     """
     cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
-    ahead = 1 + AHEAD // (max(width, 1) * <Py_ssize_t>sizeof(row_t))
+    ahead = rows_ahead(READ_AHEAD, width, weights)
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
         for p in range(indptr[i], indptr[i + 1]):
@@ -123,7 +119,7 @@ def update_rows(
     cdef const optimizer_t* values = &optimizer.values
     if width == 0:
         return
-    ahead = 1 + STEP_AHEAD // (width * <Py_ssize_t>sizeof(row_t))
+    ahead = rows_ahead(STEP_AHEAD, width, weights)
     with nogil, parallel(num_threads=n_threads):
         g = &gradient[threadid(), 0]
         for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):

@@ -89,6 +89,17 @@ cdef inline float dot_row(const leaf_t* leaf, Py_ssize_t n, const float* x,
         return leaf.dot16(n, x, y)
 
 
+cdef enum:  # bytes of a layer's rows that kernels ask for, beside the next row,
+    READ_AHEAD = 8192  # before they are read,
+    STEP_AHEAD = 2048  # before they and their optimizer state are stepped
+
+
+cdef inline Py_ssize_t rows_ahead(Py_ssize_t n_bytes, Py_ssize_t width,
+                                  const row_t[:, ::1] weights) noexcept nogil:
+    """How many rows ahead that is, at least one."""
+    return 1 + n_bytes // (max(width, 1) * <Py_ssize_t>sizeof(row_t))
+
+
 cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,
                                const row_t[:, ::1] m, const row_t[:, ::1] v) noexcept nogil:
     """Ask for row `number` of a layer and of its optimizer state, which may be empty."""

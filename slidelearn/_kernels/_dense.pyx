@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    READ_AHEAD, Optimizer, active_leaf, as_float, leaf_t, optimizer_t, prefetch, prefetch_entry,
-    prefetch_rows, row_t, rows_ahead, step_entries, step_row,
+    READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, leaf_t, optimizer_t, prefetch,
+    prefetch_entry, row_t, rows_ahead, step_entries, step_row,
 )
 
 cdef extern from "rng.h" nogil:
@@ -82,7 +82,7 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
                 memset(&out[i, left], 0, columns * sizeof(float))
         if depth > 0:
             leaf.gemm(rows, columns, depth, &a[first, 0], a_row, a_step, &b[0, left], width,
-                      &out[first, left], width)
+                      &out[first, left], width, NULL)
 
 
 def gather_rows(
@@ -154,7 +154,30 @@ def block_logits(
                         for k in range(width):
                             transposed[k * PANEL + s] = as_float(block[first + s, k])
                 leaf.gemm(n_samples, n, width, &hidden[0, 0], width, 1, transposed, PANEL,
-                          &logits[0, first], logits.shape[1])
+                          &logits[0, first], logits.shape[1], NULL)
+
+
+cdef void _multiply(
+    const leaf_t* leaf, const float[:, :] delta, Py_ssize_t first, Py_ssize_t rows,
+    const float[:, ::1] vectors, const int32_t[::1] ids, const row_t[:, ::1] weights,
+    const row_t[:, ::1] weights_m, const row_t[:, ::1] weights_v, float* g,
+) noexcept nogil:
+    # The gradient of one tile of rows; meanwhile those of the next tile are asked for.
+    cdef const char* wanted[3 * TILE]
+    cdef ask_t ask
+    cdef Py_ssize_t s, width = weights.shape[1], item = sizeof(float)
+    ask.rows, ask.n, ask.item = wanted, 0, sizeof(row_t)
+    for s in range(first + TILE, min(first + 2 * TILE, ids.shape[0])):
+        wanted[ask.n] = <const char*>&weights[ids[s], 0]
+        ask.n += 1
+        if weights_m.shape[0] > 0:
+            wanted[ask.n] = <const char*>&weights_m[ids[s], 0]
+            ask.n += 1
+        if weights_v.shape[0] > 0:
+            wanted[ask.n] = <const char*>&weights_v[ids[s], 0]
+            ask.n += 1
+    leaf.gemm(rows, width, vectors.shape[0], &delta[0, first], delta.strides[1] // item,
+              delta.strides[0] // item, &vectors[0, 0], width, g, width, &ask)
 
 
 def update_block(
@@ -186,7 +209,6 @@ def update_block(
     cdef Py_ssize_t tile, first, rows, s, row
     cdef Py_ssize_t width = weights.shape[1], n_samples = vectors.shape[0]
     cdef Py_ssize_t sample_step = delta.strides[0] // <Py_ssize_t>sizeof(float)
-    cdef Py_ssize_t class_step = delta.strides[1] // <Py_ssize_t>sizeof(float)
     cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
     cdef float* g = NULL
     cdef float* g_bias = NULL
@@ -202,14 +224,12 @@ def update_block(
             first = tile * TILE
             rows = min(<Py_ssize_t>TILE, ids.shape[0] - first)
             memset(g, 0, TILE * (width + 1) * sizeof(float))
-            leaf.gemm(rows, width, n_samples, &delta[0, first], class_step, sample_step,
-                      &vectors[0, 0], width, g, width)
-            leaf.gemm(1, rows, n_samples, &one, 0, 0, &delta[0, first], sample_step, g_bias, rows)
+            _multiply(leaf, delta, first, rows, vectors, ids, weights, weights_m, weights_v, g)
+            leaf.gemm(1, rows, n_samples, &one, 0, 0, &delta[0, first], sample_step, g_bias, rows,
+                      NULL)
             for s in range(rows):
-                if first + TILE + s < ids.shape[0]:  # to arrive while the next gradient is computed
-                    row = ids[first + TILE + s]
-                    prefetch_rows(row, weights, weights_m, weights_v)
-                    prefetch_entry(row, bias, bias_m, bias_v)
+                if first + TILE + s < ids.shape[0]:
+                    prefetch_entry(ids[first + TILE + s], bias, bias_m, bias_v)
                 row = ids[first + s]
                 step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
                          &weights_m[row, 0] if has_m else NULL,
@@ -236,7 +256,7 @@ def update_bias(
     with nogil:
         g = &gradient[0, 0]
         memset(g, 0, width * sizeof(float))
-        leaf.gemm(1, width, delta.shape[0], &one, 0, 0, &delta[0, 0], width, g, width)
+        leaf.gemm(1, width, delta.shape[0], &one, 0, 0, &delta[0, 0], width, g, width, NULL)
         leaf.step(&optimizer.values, width, g, &bias[0],
                   &bias_m[0] if bias_m.shape[0] > 0 else NULL,
                   &bias_v[0] if bias_v.shape[0] > 0 else NULL)

@@ -25,6 +25,10 @@ cdef extern from "simd/leaf_types.h" nogil:
         float rate, beta_1, beta_2, epsilon, root_scale
         uint64_t key
 
+    ctypedef struct ask_t:
+        const char** rows
+        Py_ssize_t n, item
+
     ctypedef struct leaf_t:
         const char* name
         void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
@@ -43,7 +47,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         void (*narrow)(Py_ssize_t n, const float* x, uint16_t* y) noexcept nogil
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
-                     float* c, Py_ssize_t c_row) noexcept nogil
+                     float* c, Py_ssize_t c_row, const ask_t* ask) noexcept nogil
         int (*screen)(Py_ssize_t groups1, Py_ssize_t groups2, const int8_t* h,
                       const int32_t* start, const float* sample, const uint8_t* codes,
                       const float* classes, float* upper, uint32_t* kept) noexcept nogil

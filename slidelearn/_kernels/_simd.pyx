@@ -112,7 +112,7 @@ def gemm(const float[:, :] a, const float[:, ::1] b, float[:, ::1] c):
         chosen.gemm(c.shape[0], c.shape[1], b.shape[0], &a[0, 0],
                     a.strides[0] // <Py_ssize_t>sizeof(float),
                     a.strides[1] // <Py_ssize_t>sizeof(float),
-                    &b[0, 0], b.shape[1], &c[0, 0], c.shape[1])
+                    &b[0, 0], b.shape[1], &c[0, 0], c.shape[1], NULL)
 
 
 set_level(os.environ.get("SLIDELEARN_SIMD") or list(available_levels()).pop())

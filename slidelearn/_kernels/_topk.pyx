@@ -25,13 +25,14 @@ cdef void _add_products(const leaf_t* leaf, Py_ssize_t rows, Py_ssize_t block, P
     cdef float[CLASSES * SLICE] wide
     cdef Py_ssize_t c, n, first = 0
     if row_t is float:
-        leaf.gemm(rows, block, width, weights, width, 1, hidden, block, z, block)
+        leaf.gemm(rows, block, width, weights, width, 1, hidden, block, z, block, NULL)
     else:
         while first < width:
             n = min(<Py_ssize_t>SLICE, width - first)
             for c in range(rows):
                 leaf.widen(n, weights + c * width + first, wide + c * SLICE)
-            leaf.gemm(rows, block, n, wide, SLICE, 1, hidden + first * block, block, z, block)
+            leaf.gemm(rows, block, n, wide, SLICE, 1, hidden + first * block, block, z, block,
+                      NULL)
             first += n
 
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../prefetch.h"
 #include "bfloat16.h"
 #include "leaf_types.h"
 

@@ -330,11 +330,14 @@ static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
- * most two vectors of columns, all in registers. `rows` and `parts` are constants at each call. */
+ * most two vectors of columns, all in registers. `rows` and `parts` are constants at each call.
+ * The columns of `ask` begin `offset` bytes into its rows and take one cache line or two. */
 static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t columns,
                                      ptrdiff_t depth, const float *a, ptrdiff_t a_row,
                                      ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
-                                     ptrdiff_t c_row) {
+                                     ptrdiff_t c_row, const ask_t *ask, ptrdiff_t offset) {
+    const int two = ask && parts * VW * ask->item > CACHE_LINE;
+    const ptrdiff_t n_lines = ask ? ask->n << two : 0;
     VF acc[TILE_ROWS][2];
     const ptrdiff_t left = columns - (parts - 1) * VW; /* lanes of the last vector */
     const int partial = left != VW;
@@ -344,6 +347,7 @@ static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t 
                                                   : v_load(c + i * c_row + p * VW);
     for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_step) {
         VF row[2];
+        if (k < n_lines) PREFETCH(ask->rows[k >> two] + offset + (k & two) * CACHE_LINE);
         UNROLL for (int p = 0; p < parts; p++)
             row[p] = partial && p == parts - 1 ? v_load_n(b + p * VW, left) : v_load(b + p * VW);
         UNROLL for (int i = 0; i < rows; i++) {
@@ -356,37 +360,44 @@ static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t 
             if (partial && p == parts - 1) v_store_n(c + i * c_row + p * VW, acc[i][p], left);
             else v_store(c + i * c_row + p * VW, acc[i][p]);
         }
+    for (ptrdiff_t k = depth; k < n_lines; k++)
+        PREFETCH(ask->rows[k >> two] + offset + (k & two) * CACHE_LINE);
 }
 
-/* All rows of C for one strip of columns: full tiles, then single rows. */
-static ALWAYS_INLINE void LEAF(strip)(const int parts, ptrdiff_t columns, ptrdiff_t rows,
-                                      ptrdiff_t depth, const float *a, ptrdiff_t a_row,
-                                      ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
-                                      ptrdiff_t c_row) {
+/* All rows of C for one strip of columns, which begins with column `first`: full tiles, then single
+ * rows. */
+static ALWAYS_INLINE void LEAF(strip)(const int parts, ptrdiff_t first, ptrdiff_t columns,
+                                      ptrdiff_t rows, ptrdiff_t depth, const float *a,
+                                      ptrdiff_t a_row, ptrdiff_t a_step, const float *b,
+                                      ptrdiff_t b_step, float *c, ptrdiff_t c_row,
+                                      const ask_t *ask) {
+    const ptrdiff_t offset = ask ? first * ask->item : 0;
     ptrdiff_t i = 0;
-    for (; i + TILE_ROWS <= rows; i += TILE_ROWS)
+    b += first, c += first;
+    for (; i + TILE_ROWS <= rows; i += TILE_ROWS, ask = NULL)
         LEAF(tile)(TILE_ROWS, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
-                   c + i * c_row, c_row);
+                   c + i * c_row, c_row, ask, offset);
     for (; i + 4 <= rows; i += 4)
         LEAF(tile)(4, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
-                   c + i * c_row, c_row);
+                   c + i * c_row, c_row, NULL, 0);
     for (; i < rows; i++)
         LEAF(tile)(1, parts, columns, depth, a + i * a_row, a_row, a_step, b, b_step,
-                   c + i * c_row, c_row);
+                   c + i * c_row, c_row, NULL, 0);
 }
 
 /* C += A B: A[i, k] = a[i * a_row + k * a_step], B[k, j] = b[k * b_step + j],
- * C[i, j] = c[i * c_row + j]. Each element is one chain of multiply-adds in the order of k. */
+ * C[i, j] = c[i * c_row + j]. Each element is one chain of multiply-adds in the order of k. `ask` may
+ * be NULL; it is for a full tile of rows. */
 static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                        ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step,
-                       float *c, ptrdiff_t c_row) {
+                       float *c, ptrdiff_t c_row, const ask_t *ask) {
     ptrdiff_t j = 0;
     for (; j + 2 * VW <= columns; j += 2 * VW)
-        LEAF(strip)(2, 2 * VW, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+        LEAF(strip)(2, j, 2 * VW, rows, depth, a, a_row, a_step, b, b_step, c, c_row, ask);
     for (; j + VW <= columns; j += VW)
-        LEAF(strip)(1, VW, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+        LEAF(strip)(1, j, VW, rows, depth, a, a_row, a_step, b, b_step, c, c_row, ask);
     if (j < columns)
-        LEAF(strip)(1, columns - j, rows, depth, a, a_row, a_step, b + j, b_step, c + j, c_row);
+        LEAF(strip)(1, j, columns - j, rows, depth, a, a_row, a_step, b, b_step, c, c_row, ask);
 }
 
 #include "screen.h"

@@ -22,6 +22,13 @@ typedef struct {
     uint64_t key;
 } optimizer_t;
 
+/* Rows, `item` bytes a column, of which a product asks for the columns that it computes: they arrive
+ * while it works, a line at a time, as the processor can't wait for many at once. */
+typedef struct {
+    const char *const *rows;
+    ptrdiff_t n, item;
+} ask_t;
+
 /* Pruned search (screen.h): samples and classes of a tile, and the numbers of each. */
 enum { SCREEN_SAMPLES = 12, SCREEN_CLASSES = 32 };
 enum { SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, SCREEN_SLACK,
@@ -47,7 +54,7 @@ typedef struct {
     void (*narrow)(ptrdiff_t n, const float *x, uint16_t *y);
     void (*gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                  ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
-                 ptrdiff_t c_row);
+                 ptrdiff_t c_row, const ask_t *ask);
     int (*screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                   const float *sample, const uint8_t *codes, const float *classes, float *upper,
                   uint32_t *kept);

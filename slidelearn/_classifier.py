@@ -110,9 +110,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     dtype : {"float32", "bfloat16"}, default="float32"
         How the weights of the output layer, and what the optimizer keeps for each of them, are
-        stored. "bfloat16" is half the memory at about the same speed and accuracy; arithmetic is in
-        float32, and what a step changes is rounded stochastically, so that small changes aren't
-        lost. See "Memory" in the user guide.
+        stored. "bfloat16" is half the memory at the same accuracy and about the same speed, or more
+        where each sample has classes of its own; arithmetic is in float32, and what a step changes
+        is rounded stochastically, so that small changes aren't lost. See "Memory" in the user
+        guide.
 
     batch_size : int or "auto", default="auto"
         Samples a step. "auto" is the power of two that makes an epoch some 100 to 200 steps, at

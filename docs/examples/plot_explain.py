@@ -57,10 +57,10 @@ _ = axes[1].set_xlabel("what the word adds to the log-odds of the label")
 # Labels that mean similar things get similar weights in the output layer.
 # :meth:`~slidelearn.SlideClassifier.similar_labels` finds the nearest ones by cosine.
 
-for label in ("lstsq", "sqrt", "sleep", "open", "isinstance"):
-    columns, cosines = slide.similar_labels(np.flatnonzero(names == label)[0], k=5)
-    print(f"{label:16}", ", ".join(f"{names[c]} {cosine:.2f}"
-                                   for c, cosine in zip(columns, cosines, strict=True)))
+for column in np.flatnonzero(np.isin(names, ["lstsq", "sqrt", "sleep", "open", "isinstance"])):
+    columns, cosines = slide.similar_labels(column, k=5)
+    print(f"{names[column]:16}", ", ".join(f"{names[c]} {cosine:.2f}"
+                                           for c, cosine in zip(columns, cosines, strict=True)))
 
 # %%
 # A map of labels

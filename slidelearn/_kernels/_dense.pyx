@@ -165,7 +165,7 @@ cdef void _multiply(
     # The gradient of one tile of rows; meanwhile those of the next tile are asked for.
     cdef const char* wanted[3 * TILE]
     cdef ask_t ask
-    cdef Py_ssize_t s, width = weights.shape[1], item = sizeof(float)
+    cdef Py_ssize_t s, width = weights.shape[1], of_delta = sizeof(float)
     ask.rows, ask.n, ask.item = wanted, 0, sizeof(row_t)
     for s in range(first + TILE, min(first + 2 * TILE, ids.shape[0])):
         wanted[ask.n] = <const char*>&weights[ids[s], 0]
@@ -176,8 +176,8 @@ cdef void _multiply(
         if weights_v.shape[0] > 0:
             wanted[ask.n] = <const char*>&weights_v[ids[s], 0]
             ask.n += 1
-    leaf.gemm(rows, width, vectors.shape[0], &delta[0, first], delta.strides[1] // item,
-              delta.strides[0] // item, &vectors[0, 0], width, g, width, &ask)
+    leaf.gemm(rows, width, vectors.shape[0], &delta[0, first], delta.strides[1] // of_delta,
+              delta.strides[0] // of_delta, &vectors[0, 0], width, g, width, &ask)
 
 
 def update_block(

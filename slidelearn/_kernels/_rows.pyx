@@ -110,8 +110,8 @@ def update_rows(
 ):
     """One optimizer step of every touched row, ``gradient = sum of data[p] * vectors[sample]``.
 
-    The groups are those of `group_by_column`; `gradient` is scratch, (n_threads, width); `m` and
-    `v` may be empty where the solver doesn't use them. Owner: row.
+    The groups are those of `group_by_column`, none of them empty; `gradient` is scratch,
+    (n_threads, width); `m` and `v` may be empty where the solver doesn't use them. Owner: row.
     """
     cdef Py_ssize_t j, q, width = weights.shape[1], row, ahead
     cdef float* g = NULL

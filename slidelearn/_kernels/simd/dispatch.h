@@ -23,6 +23,18 @@
 #define UNROLL
 #endif
 
+#define FOR_SOLVER(f, o, ...)                                                       \
+    do {                                                                            \
+        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, o, __VA_ARGS__);             \
+        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, o, __VA_ARGS__);  \
+        else f(SOLVER_SGD, o, __VA_ARGS__);                                         \
+    } while (0)
+
+/* Line k of the columns that begin `offset` bytes into the rows of `ask`, a line of each or two. */
+static ALWAYS_INLINE void ask_for(const ask_t *ask, ptrdiff_t offset, int two, ptrdiff_t k) {
+    PREFETCH(ask->rows[k >> two] + offset + (k & two) * CACHE_LINE);
+}
+
 static inline double sum_tree_double(double *lanes) {
     for (int half = SUM_LANES / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];

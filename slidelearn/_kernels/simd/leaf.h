@@ -212,9 +212,7 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *g
 
 static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
                        float *v) {
-    if (o->solver == SOLVER_ADAM) LEAF(step_with)(SOLVER_ADAM, o, n, g, w, m, v);
-    else if (o->solver == SOLVER_ADAGRAD) LEAF(step_with)(SOLVER_ADAGRAD, o, n, g, w, m, v);
-    else LEAF(step_with)(SOLVER_SGD, o, n, g, w, m, v);
+    FOR_SOLVER(LEAF(step_with), o, n, g, w, m, v);
 }
 
 /* y <- x, from bfloat16 */
@@ -324,9 +322,7 @@ static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t 
 
 static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
                          uint16_t *m, uint16_t *v, uint64_t key) {
-    if (o->solver == SOLVER_ADAM) LEAF(step16_with)(SOLVER_ADAM, o, n, g, w, m, v, key);
-    else if (o->solver == SOLVER_ADAGRAD) LEAF(step16_with)(SOLVER_ADAGRAD, o, n, g, w, m, v, key);
-    else LEAF(step16_with)(SOLVER_SGD, o, n, g, w, m, v, key);
+    FOR_SOLVER(LEAF(step16_with), o, n, g, w, m, v, key);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at
@@ -347,7 +343,7 @@ static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t 
                                                   : v_load(c + i * c_row + p * VW);
     for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_step) {
         VF row[2];
-        if (k < n_lines) PREFETCH(ask->rows[k >> two] + offset + (k & two) * CACHE_LINE);
+        if (k < n_lines) ask_for(ask, offset, two, k);
         UNROLL for (int p = 0; p < parts; p++)
             row[p] = partial && p == parts - 1 ? v_load_n(b + p * VW, left) : v_load(b + p * VW);
         UNROLL for (int i = 0; i < rows; i++) {
@@ -360,8 +356,7 @@ static ALWAYS_INLINE void LEAF(tile)(const int rows, const int parts, ptrdiff_t 
             if (partial && p == parts - 1) v_store_n(c + i * c_row + p * VW, acc[i][p], left);
             else v_store(c + i * c_row + p * VW, acc[i][p]);
         }
-    for (ptrdiff_t k = depth; k < n_lines; k++)
-        PREFETCH(ask->rows[k >> two] + offset + (k & two) * CACHE_LINE);
+    for (ptrdiff_t k = depth; k < n_lines; k++) ask_for(ask, offset, two, k);
 }
 
 /* All rows of C for one strip of columns, which begins with column `first`: full tiles, then single
@@ -386,8 +381,8 @@ static ALWAYS_INLINE void LEAF(strip)(const int parts, ptrdiff_t first, ptrdiff_
 }
 
 /* C += A B: A[i, k] = a[i * a_row + k * a_step], B[k, j] = b[k * b_step + j],
- * C[i, j] = c[i * c_row + j]. Each element is one chain of multiply-adds in the order of k. `ask` may
- * be NULL; it is for a full tile of rows. */
+ * C[i, j] = c[i * c_row + j]. Each element is one chain of multiply-adds in the order of k.
+ * `ask` may be NULL; products of less than a tile of rows pass over it. */
 static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                        ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step,
                        float *c, ptrdiff_t c_row, const ask_t *ask) {
@@ -403,7 +398,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 #include "screen.h"
 
 static const leaf_t LEAF(leaf) = {
-    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16), LEAF(maximum), LEAF(exp_sum),
-    LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm),
-    LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank), 0,
+    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16), LEAF(maximum),
+    LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow),
+    LEAF(gemm), LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank), 0,
 };

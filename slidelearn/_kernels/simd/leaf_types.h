@@ -22,8 +22,8 @@ typedef struct {
     uint64_t key;
 } optimizer_t;
 
-/* Rows, `item` bytes a column, of which a product asks for the columns that it computes: they arrive
- * while it works, a line at a time, as the processor can't wait for many at once. */
+/* Rows, `item` bytes a column, of which a product asks for the columns that it computes: they
+ * arrive while it works, a line at a time, as the processor can't wait for many at once. */
 typedef struct {
     const char *const *rows;
     ptrdiff_t n, item;

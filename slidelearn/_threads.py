@@ -1,4 +1,4 @@
-"""How many OpenMP threads a call may use."""
+"""How many OpenMP threads a call may use, and how many of them pay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from numbers import Integral
 from joblib import effective_n_jobs
 
 MAX_THREADS = max(64, os.cpu_count() or 1)  # more would only fail to start
+
+FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 2, 4, 128  # portions between two trials of another team
+GAIN = 0.95  # share of the usual time that a trial must beat
+JUMP = 1.5  # so many times the usual time, twice in a row, is a reason to try another team at once
 
 _forked_after_openmp = False
 _openmp_used = False
@@ -40,3 +44,62 @@ def effective_n_threads(n_jobs: int | None) -> int:
     if n_threads > 1:
         _openmp_used = True
     return n_threads
+
+
+class TeamSize:
+    """How many threads share work that is done over and over in small, equal portions.
+
+    Where cores are far from each other, or busy with something else, threads that wait for each
+    other many times a millisecond take longer than one of them alone. So now and then a portion
+    is given to half or to twice as many, and if that is faster, it stays so. The more often
+    another team was slower, the longer until the next trial.
+
+    Parameters
+    ----------
+    most : int, threads at most, with which it starts
+
+    Attributes
+    ----------
+    n : int, threads for the next portion
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._size = self.n = most
+        self._usual: float | None = None  # seconds of a portion with `_size` threads
+        self._was_slow = False
+        self._fewer = True  # which way to try next
+        self._wait = self._left = FIRST_WAIT
+
+    def record(self, seconds: float) -> None:
+        """Tell what a portion took with `n` threads."""
+        if self.n != self._size:
+            self._judge(seconds)
+            return
+        usual = seconds if self._usual is None else self._usual
+        slow = seconds > JUMP * usual
+        if slow and self._was_slow:
+            usual, self._wait, self._left = seconds, FIRST_WAIT, 1
+        self._usual = usual if slow else (usual + seconds) / 2
+        self._was_slow = slow
+        self._left -= 1
+        if self._left <= 0 and self._most > 1:
+            self._try()
+
+    def _try(self) -> None:
+        """Give the next portion to another team."""
+        if self._size in (1, self._most):
+            self._fewer = self._size > 1
+        self.n = (self._size + 1) // 2 if self._fewer else min(2 * self._size, self._most)
+
+    def _judge(self, seconds: float) -> None:
+        """Keep the team on trial, or go back."""
+        assert self._usual is not None
+        if seconds < GAIN * self._usual:
+            self._size, self._usual = self.n, seconds
+            self._wait = FIRST_WAIT
+        else:
+            self.n = self._size
+            self._wait = min(WAIT_GROWTH * self._wait, LONGEST_WAIT)
+            self._fewer = not self._fewer
+        self._left, self._was_slow = self._wait, False

@@ -18,6 +18,7 @@ from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
 from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd
 from ._network import Layer, Network
+from ._threads import TeamSize
 from ._validation import CSR
 
 KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING = range(3)  # substreams of the training key
@@ -91,9 +92,12 @@ class Trainer:
     key : int
         All random numbers follow from it.
     n_threads : int
+        At most; epochs use fewer where that is faster.
 
     Attributes
     ----------
+    team : TeamSize
+        How many threads a batch gets.
     step : int
         Batches done so far.
     clock : PhaseClock
@@ -114,6 +118,7 @@ class Trainer:
         self.steps_before = steps_before
         self.key = key
         self.n_threads = n_threads
+        self.team = TeamSize(n_threads)
         self.step = 0
         self.clock = PhaseClock()
         self.n_active = 0
@@ -134,9 +139,12 @@ class Trainer:
             groups = group_batches(self.X.indptr, self.X.indices, ahead, size,
                                    self._scratch.feature_slots)
             self.clock.lap("input_step")
+            self.n_threads = self.team.n
+            before = sum(self.clock.seconds.values())
             for i, features in enumerate(groups):
                 batch = ahead[i * size:(i + 1) * size]
                 yield len(batch), self.train_batch(batch, features)
+            self.team.record((sum(self.clock.seconds.values()) - before) / len(ahead))
 
     def train_batch(self, rows: np.ndarray, features: Groups | None = None) -> float:
         """One step of the optimizer; returns the loss summed over the batch.

@@ -34,7 +34,7 @@ MIN_ROWS = 4096  # samples for which making the codes costs less than it saves
 CHUNK_FLOATS = 2**22  # of the layer, rotated at a time
 KERNEL_WORK = 2**33  # multiply-adds between two looks at signals (Ctrl-C)
 BLOCK_CODES = 2**14 + 2**13  # of samples that share the reading of a tile: they stay in the cache
-ROOM = 256  # candidates of a sample at least
+ROOM, ROOM_PER_K = 256, 5  # candidates of a sample: the greater of the first and k times the second
 AXES_ROWS = 2**13  # of the layer, to find its principal axes
 REACH = 0.3  # share of the greatest product with a row that counts for the order of classes
 LEAST, MOST = 1e-15, 1e15  # lengths outside, other than 0, are not quantised
@@ -311,7 +311,7 @@ class _Search:
         self.n_splits = n_threads if n_groups < n_threads else 1
         shape = self.n_splits, n, k
         self.scores, self.ids = np.empty(shape, np.float32), np.empty(shape, np.int32)
-        shape = self.n_splits, n, max(ROOM, 4 * k)
+        shape = self.n_splits, n, max(ROOM, ROOM_PER_K * k)
         self.uppers, self.lowers = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.found = np.empty(shape, np.int32)
         self.counts, self.next_look = np.empty((2, self.n_splits, n), np.int32)

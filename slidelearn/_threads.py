@@ -9,9 +9,10 @@ from joblib import effective_n_jobs
 
 MAX_THREADS = max(64, os.cpu_count() or 1)  # more would only fail to start
 
-FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 2, 4, 128  # portions between two trials of another team
+TRIAL = 2  # portions that another team is tried with; the last one counts
+FIRST_WAIT, WAIT_GROWTH, LONGEST_WAIT = 16, 4, 1024  # portions between two trials
 GAIN = 0.95  # share of the usual time that a trial must beat
-JUMP = 1.5  # so many times the usual time, twice in a row, is a reason to try another team at once
+JUMP = 1.5  # so many times the usual time, twice in a row, is a reason for a trial at once
 
 _forked_after_openmp = False
 _openmp_used = False
@@ -47,12 +48,12 @@ def effective_n_threads(n_jobs: int | None) -> int:
 
 
 class TeamSize:
-    """How many threads share work that is done over and over in small, equal portions.
+    """How many threads share work that is done over and over in small portions, such as batches.
 
     Where cores are far from each other, or busy with something else, threads that wait for each
     other many times a millisecond take longer than one of them alone. So now and then a portion
     is given to half or to twice as many, and if that is faster, it stays so. The more often
-    another team was slower, the longer until the next trial.
+    another team was no faster, the longer until the next trial.
 
     Parameters
     ----------
@@ -64,33 +65,38 @@ class TeamSize:
     """
 
     def __init__(self, most: int):
-        self._most = most
-        self._size = self.n = most
+        self.n = self._size = self._most = most
         self._usual: float | None = None  # seconds of a portion with `_size` threads
         self._was_slow = False
         self._fewer = True  # which way to try next
-        self._wait = self._left = FIRST_WAIT
+        self._wait = FIRST_WAIT
+        self._left = FIRST_WAIT  # portions until a trial begins, or in one, until it ends
 
     def record(self, seconds: float) -> None:
         """Tell what a portion took with `n` threads."""
-        if self.n != self._size:
+        self._left -= 1
+        if self.n == self._size:
+            self._observe(seconds)
+            if self._left <= 0 and self._most > 1:
+                self._try()
+        elif self._left <= 0:
             self._judge(seconds)
-            return
+
+    def _observe(self, seconds: float) -> None:
+        """Follow the time that is usual, but for a single slow portion."""
         usual = seconds if self._usual is None else self._usual
         slow = seconds > JUMP * usual
         if slow and self._was_slow:
-            usual, self._wait, self._left = seconds, FIRST_WAIT, 1
+            usual, self._wait, self._left = seconds, FIRST_WAIT, 0
         self._usual = usual if slow else (usual + seconds) / 2
         self._was_slow = slow
-        self._left -= 1
-        if self._left <= 0 and self._most > 1:
-            self._try()
 
     def _try(self) -> None:
-        """Give the next portion to another team."""
+        """Give the next portions to another team."""
         if self._size in (1, self._most):
             self._fewer = self._size > 1
         self.n = (self._size + 1) // 2 if self._fewer else min(2 * self._size, self._most)
+        self._left = TRIAL
 
     def _judge(self, seconds: float) -> None:
         """Keep the team on trial, or go back."""

@@ -139,12 +139,13 @@ class Trainer:
             groups = group_batches(self.X.indptr, self.X.indices, ahead, size,
                                    self._scratch.feature_slots)
             self.clock.lap("input_step")
-            self.n_threads = self.team.n
-            before = sum(self.clock.seconds.values())
             for i, features in enumerate(groups):
                 batch = ahead[i * size:(i + 1) * size]
-                yield len(batch), self.train_batch(batch, features)
-            self.team.record((sum(self.clock.seconds.values()) - before) / len(ahead))
+                self.n_threads = self.team.n
+                before = perf_counter()
+                loss = self.train_batch(batch, features)
+                self.team.record((perf_counter() - before) / len(batch))
+                yield len(batch), loss
 
     def train_batch(self, rows: np.ndarray, features: Groups | None = None) -> float:
         """One step of the optimizer; returns the loss summed over the batch.

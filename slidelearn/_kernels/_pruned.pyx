@@ -179,9 +179,9 @@ cdef void _finish(const layer_t* layer, search_t* s, Py_ssize_t i,
     s.counts[i] = 0
 
 
-cdef void _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile, uint32_t mask,
+cdef bint _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile, uint32_t mask,
                 const float* upper, const leaf_t* leaf) noexcept nogil:
-    # Make candidates of some classes of a tile.
+    # Make candidates of some classes of a tile; returns whether the threshold may have risen.
     cdef const float* numbers = layer.classes + tile * _simd.CLASS_NUMBERS * N_CLASSES
     cdef const int32_t* order = layer.order + tile * N_CLASSES
     cdef float bound = s.sample[i * _simd.SAMPLE_NUMBERS + _simd.SAMPLE_BOUND2], lower
@@ -198,13 +198,15 @@ cdef void _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile
         s.found[p] = order[c]
         p += 1
     s.counts[i] = <int32_t>(p - i * s.room)
-    if s.counts[i] >= s.next_look[i]:
-        _look(s, i, leaf)
-        if s.counts[i] > s.room - N_CLASSES:
-            _drop(s, i)
-            if s.counts[i] > s.room // 2:
-                _settle(layer, s, i, leaf)
-        s.next_look[i] = <int32_t>min(s.room - N_CLASSES + 1, s.counts[i] + max(s.k // 2, LOOK))
+    if s.counts[i] < s.next_look[i]:
+        return False
+    _look(s, i, leaf)
+    if s.counts[i] > s.room - N_CLASSES:
+        _drop(s, i)
+        if s.counts[i] > s.room - 2 * N_CLASSES:
+            _settle(layer, s, i, leaf)
+    s.next_look[i] = <int32_t>min(s.room - N_CLASSES + 1, s.counts[i] + max(s.k // 2, LOOK))
+    return True
 
 
 cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t high,
@@ -219,6 +221,7 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
     cdef const leaf_t* leaf = active_leaf()
     cdef float* group_least
     cdef float* sample
+    cdef bint looked
     for group in range(low // N_SAMPLES, (high + N_SAMPLES - 1) // N_SAMPLES):
         i = group * N_SAMPLES
         group_least = s.group_least + group
@@ -228,11 +231,14 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
         if not leaf.screen(layer.groups1, layer.groups - layer.groups1, s.codes + i * depth,
                            s.start + 2 * i, sample, codes, numbers, upper, kept):
             continue
-        group_least[0] = INFINITY
+        looked = False
         for j in range(min(<Py_ssize_t>N_SAMPLES, high - i)):
             if kept[j]:
-                _take(layer, s, i + j, tile, kept[j], upper + j * N_CLASSES, leaf)
-            group_least[0] = min(group_least[0], _least(s, i + j)[0])
+                looked |= _take(layer, s, i + j, tile, kept[j], upper + j * N_CLASSES, leaf)
+        if looked:
+            group_least[0] = INFINITY
+            for j in range(min(<Py_ssize_t>N_SAMPLES, high - i)):
+                group_least[0] = min(group_least[0], _least(s, i + j)[0])
 
 
 def pruned_topk(

@@ -230,6 +230,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     n_jobs : int or None, default=None
         Threads; None is 1 unless in a `joblib.parallel_config` context, -1 is all processors.
+        Training uses fewer of them while that is faster.
 
     verbose : int, default=0
         1 prints a line an epoch, and one when the ranker's turn has come, and in a terminal or

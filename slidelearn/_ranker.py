@@ -30,7 +30,8 @@ from ._validation import CSR
 N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
 PENALTY = 3.0  # weight of the hinge loss if nothing was held out to choose it on
 MAX_LOSS = 2.0  # hinge loss at most, and of all classes that aren't on the shortlist
-MAX_POOL = 2**17  # classes among which shortlists look; more: labels near by and random ones
+MAX_CLASSES = 2**18  # among which shortlists look; if there are more, in pools, of
+POOL = 2**17  # classes each: labels near by and random ones
 CHUNK_ROWS = 2**14  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
 TOLERANCE = 0.1  # of the dual problem's gradient, and
@@ -171,19 +172,19 @@ def shortlists(network: Network, X: CSR, labels: CSR, rows: np.ndarray, key: int
                n_threads: int) -> np.ndarray:
     """The classes with the best logits for each of `rows`, (n_rows, at most `N_SHORTLIST`), int32.
 
-    With more than `MAX_POOL` classes, the best of a pool that `CHUNK_ROWS` samples share: the
-    labels of all of them and random classes, `MAX_POOL` together. So the cost of a sample is
+    With more than `MAX_CLASSES`, the best of a pool that `CHUNK_ROWS` samples share: the
+    labels of all of them and random classes, `POOL` together. So the cost of a sample is
     bounded, whatever the number of classes.
     """
     n_classes = labels.shape[1]
-    if n_classes <= MAX_POOL:
+    if n_classes <= MAX_CLASSES:
         return _prediction.exact_topk(network, X, rows, min(N_SHORTLIST, n_classes), n_threads)[0]
     result = np.empty((len(rows), N_SHORTLIST), np.int32)
     rng = np.random.default_rng(key)
     for start in range(0, len(rows), CHUNK_ROWS):
         chunk = rows[start:start + CHUNK_ROWS]
         own = np.unique(_take(labels, chunk)[1])
-        drawn = rng.integers(0, n_classes, max(N_SHORTLIST, MAX_POOL - len(own)))
+        drawn = rng.integers(0, n_classes, max(N_SHORTLIST, POOL - len(own)))
         pool = np.union1d(own, drawn).astype(np.int32)
         output = Layer(network.output.weights[pool], network.output.bias[pool])
         best, _ = _prediction.exact_topk(Network([*network.layers[:-1], output]), X, chunk,

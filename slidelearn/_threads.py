@@ -101,11 +101,11 @@ class TeamSize:
     def _judge(self, seconds: float) -> None:
         """Keep the team on trial, or go back."""
         assert self._usual is not None
+        self._was_slow = False
         if seconds < GAIN * self._usual:
             self._size, self._usual = self.n, seconds
-            self._wait = FIRST_WAIT
+            self._wait, self._left = FIRST_WAIT, TRIAL
         else:
             self.n = self._size
-            self._wait = min(WAIT_GROWTH * self._wait, LONGEST_WAIT)
+            self._wait = self._left = min(WAIT_GROWTH * self._wait, LONGEST_WAIT)
             self._fewer = not self._fewer
-        self._left, self._was_slow = self._wait, False

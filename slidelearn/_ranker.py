@@ -30,8 +30,8 @@ from ._validation import CSR
 N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
 PENALTY = 3.0  # weight of the hinge loss if nothing was held out to choose it on
 MAX_LOSS = 2.0  # hinge loss at most, and of all classes that aren't on the shortlist
-MAX_CLASSES = 2**18  # among which shortlists look; if there are more, in pools, of
-POOL = 2**17  # classes each: labels near by and random ones
+MAX_CLASSES = 2**18  # among which shortlists look; if there are more, they look in pools
+POOL = 2**17  # classes of a pool: labels near by and random ones
 CHUNK_ROWS = 2**14  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
 TOLERANCE = 0.1  # of the dual problem's gradient, and

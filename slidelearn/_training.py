@@ -117,7 +117,6 @@ class Trainer:
         self.n_steps = n_steps
         self.steps_before = steps_before
         self.key = key
-        self.n_threads = n_threads
         self.team = TeamSize(n_threads)
         self.step = 0
         self.clock = PhaseClock()
@@ -125,6 +124,11 @@ class Trainer:
         self.sampler = ActiveSetSampler(recipe.plan, labels, network.output, recipe.batch_size,
                                         key, n_threads)
         self._scratch = _Scratch(network, X, recipe.batch_size, n_threads)
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that share the next batch."""
+        return self.team.n
 
     def epoch(self, rows: np.ndarray, number: int) -> Iterator[tuple[int, float]]:
         """Train once on each of `rows`; after each batch, yield its size and its summed loss."""
@@ -141,7 +145,6 @@ class Trainer:
             self.clock.lap("input_step")
             for i, features in enumerate(groups):
                 batch = ahead[i * size:(i + 1) * size]
-                self.n_threads = self.team.n
                 before = perf_counter()
                 loss = self.train_batch(batch, features)
                 self.team.record((perf_counter() - before) / len(batch))

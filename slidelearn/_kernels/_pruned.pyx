@@ -214,7 +214,7 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
     # One tile of classes for samples low, ..., high - 1.
     cdef float upper[N_SAMPLES * N_CLASSES]
     cdef uint32_t kept[N_SAMPLES]
-    cdef Py_ssize_t group, i, j, depth = 4 * layer.groups
+    cdef Py_ssize_t group, i, j, n, depth = 4 * layer.groups
     cdef const uint8_t* codes = layer.codes + tile * depth * N_CLASSES
     cdef const float* numbers = layer.classes + tile * _simd.CLASS_NUMBERS * N_CLASSES
     cdef const float* most = layer.most + 2 * tile
@@ -231,13 +231,14 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
         if not leaf.screen(layer.groups1, layer.groups - layer.groups1, s.codes + i * depth,
                            s.start + 2 * i, sample, codes, numbers, upper, kept):
             continue
+        n = min(<Py_ssize_t>N_SAMPLES, high - i)
         looked = False
-        for j in range(min(<Py_ssize_t>N_SAMPLES, high - i)):
+        for j in range(n):
             if kept[j]:
                 looked |= _take(layer, s, i + j, tile, kept[j], upper + j * N_CLASSES, leaf)
         if looked:
             group_least[0] = INFINITY
-            for j in range(min(<Py_ssize_t>N_SAMPLES, high - i)):
+            for j in range(n):
                 group_least[0] = min(group_least[0], _least(s, i + j)[0])
 
 

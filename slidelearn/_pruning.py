@@ -34,6 +34,7 @@ MIN_ROWS = 4096  # samples for which making the codes costs less than it saves
 CHUNK_FLOATS = 2**22  # of the layer, rotated at a time
 KERNEL_WORK = 2**33  # multiply-adds between two looks at signals (Ctrl-C)
 BLOCK_CODES = 2**14 + 2**13  # of samples that share the reading of a tile: they stay in the cache
+QUERY_STEPS = 8  # of the search, for whose samples codes are made at once
 ROOM, ROOM_PER_K = 256, 5  # candidates of a sample: the greater of the first and k times the second
 AXES_ROWS = 2**13  # of the layer, to find its principal axes
 REACH = 0.3  # share of the greatest product with a row that counts for the order of classes
@@ -236,10 +237,25 @@ def _fill_classes(pruned: PrunedLayer, stats: np.ndarray, base: np.ndarray, leng
     pruned.most[:, 1] = lengths.reshape(shape).max(axis=1) * (1 + 2 * of_bias)
 
 
-def _query(pruned: PrunedLayer, hidden: np.ndarray,
-           n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Codes, starts and numbers of samples, for the next multiple of `_pruned.SAMPLES`; and which
-    samples can be quantised."""
+@dataclass(frozen=True)
+class _Query:
+    """Samples in the form that `_pruned.pruned_topk` reads, for the next multiple of
+    `_pruned.SAMPLES`; and which of them could be quantised."""
+
+    codes: np.ndarray
+    start: np.ndarray
+    sample: np.ndarray
+    usable: np.ndarray
+
+    def part(self, low: int, high: int) -> _Query:
+        """Samples low, ..., high - 1, where low is a multiple of `_pruned.SAMPLES`."""
+        groups = slice(low // _pruned.SAMPLES, -(-high // _pruned.SAMPLES))
+        rows = slice(low, groups.stop * _pruned.SAMPLES)
+        return _Query(self.codes[groups], self.start[groups], self.sample[rows],
+                      self.usable[low:high])
+
+
+def _query(pruned: PrunedLayer, hidden: np.ndarray, n_threads: int) -> _Query:
     n, width = hidden.shape
     depth = pruned.rotation.shape[1]
     n_padded = -(-n // _pruned.SAMPLES) * _pruned.SAMPLES
@@ -271,8 +287,8 @@ def _query(pruned: PrunedLayer, hidden: np.ndarray,
     for name, values in numbers.items():
         sample[:, _pruned.SAMPLE_NUMBERS[name]] = values
     start = (-128 * total).astype(np.int32).reshape(-1, _pruned.SAMPLES, 2).swapaxes(1, 2)
-    return (codes.view(np.int8).reshape(-1, depth // 4, _pruned.SAMPLES, 4),
-            np.ascontiguousarray(start), sample, usable[:n])
+    return _Query(codes.view(np.int8).reshape(-1, depth // 4, _pruned.SAMPLES, 4),
+                  np.ascontiguousarray(start), sample, usable[:n])
 
 
 def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
@@ -292,12 +308,19 @@ def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
     n = len(hidden)
     classes, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     usable = np.empty(n, bool)
+    step = pruned.block * n_threads
     search = None
-    for start in range(0, n, pruned.block * n_threads):
-        part = slice(start, start + pruned.block * n_threads)
-        if search is None or len(hidden[part]) < len(search.counts[0]):
-            search = _Search(len(hidden[part]), k, pruned.block, n_threads)
-        classes[part], scores[part], usable[part] = search.run(pruned, hidden[part])
+    for first in range(0, n, QUERY_STEPS * step):
+        some = hidden[first:first + QUERY_STEPS * step]
+        query = _query(pruned, some, n_threads)
+        for low in range(0, len(some), step):
+            high = min(len(some), low + step)
+            if search is None or high - low < len(search.counts[0]):
+                search = _Search(high - low, k, pruned.block, n_threads)
+            part = slice(first + low, first + high)
+            classes[part], scores[part] = search.run(pruned, some[low:high],
+                                                     query.part(low, high))
+        usable[first:first + len(some)] = query.usable
     return classes, scores, usable
 
 
@@ -311,18 +334,18 @@ class _Search:
         self.n_splits = n_threads if n_groups < n_threads else 1
         shape = self.n_splits, n, k
         self.scores, self.ids = np.empty(shape, np.float32), np.empty(shape, np.int32)
-        shape = self.n_splits, n, max(ROOM, ROOM_PER_K * k)
+        room = -(-max(ROOM, ROOM_PER_K * k) // _pruned.LANES) * _pruned.LANES
+        shape = self.n_splits, n, room
         self.uppers, self.lowers = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.found = np.empty(shape, np.int32)
         self.counts, self.next_look = np.empty((2, self.n_splits, n), np.int32)
         self.group_least = np.empty((self.n_splits, n_groups), np.float32)
 
-    def run(self, pruned: PrunedLayer,
-            hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `topk`, for n samples; the arrays are valid until the next call."""
+    def run(self, pruned: PrunedLayer, hidden: np.ndarray,
+            query: _Query) -> tuple[np.ndarray, np.ndarray]:
+        """Classes and scores as of `topk`, for n samples; they are valid until the next call."""
         (n, width), n_tiles = hidden.shape, len(pruned.codes)
-        codes, start, sample, usable = _query(pruned, hidden, self.n_threads)
-        sample = np.tile(sample, (self.n_splits, 1, 1))
+        sample = np.tile(query.sample, (self.n_splits, 1, 1))
         for array in (self.scores, self.group_least):
             array.fill(-np.inf)
         self.ids.fill(NO_CLASS)
@@ -332,13 +355,13 @@ class _Search:
         for first in [*range(0, n_tiles, step), n_tiles]:  # the last one settles candidates
             _pruned.pruned_topk(
                 hidden, pruned.layer.weights, pruned.layer.bias, pruned.order, pruned.codes,
-                pruned.classes, pruned.most, pruned.groups1, codes, start, sample,
+                pruned.classes, pruned.most, pruned.groups1, query.codes, query.start, sample,
                 self.group_least, self.block, first, min(first + step, n_tiles), self.uppers,
                 self.lowers, self.found, self.counts, self.next_look, self.scores, self.ids,
                 self.n_threads)
         if self.n_splits == 1:
-            return self.ids[0], self.scores[0], usable
+            return self.ids[0], self.scores[0]
         scores, ids = np.empty_like(self.scores[0]), np.empty_like(self.ids[0])
         _topk.best_of(np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1),
                       scores, ids, self.n_threads)
-        return ids, scores, usable
+        return ids, scores

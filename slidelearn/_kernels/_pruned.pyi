@@ -3,6 +3,7 @@ from numpy.typing import NDArray
 
 SAMPLES: int
 CLASSES: int
+LANES: int
 CLASS_NUMBERS: dict[str, int]
 SAMPLE_NUMBERS: dict[str, int]
 

@@ -5,13 +5,13 @@ as in `_topk`, and what is best is told in the same way: so the result is the sa
 """
 
 from cython.parallel cimport prange
-from libc.math cimport INFINITY, fabsf, rintf, sqrt
+from libc.math cimport INFINITY
 from libc.stdint cimport int8_t, int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from . cimport _simd
 from ._heap cimport NO_CLASS, offer_all, sort_heap
-from ._simd cimport active_leaf, leaf_t, lowest_bit
+from ._simd cimport active_leaf, leaf_t, lowest_bit, prefetch
 
 cdef enum:
     N_SAMPLES = _simd.SCREEN_SAMPLES
@@ -20,39 +20,13 @@ cdef enum:
     RANKED = _simd.RANK_ROOM  # candidates and heap together that are sorted without it
     LOOK = 24  # new candidates, at least, between two looks at the threshold
 
-SAMPLES, CLASSES = N_SAMPLES, N_CLASSES
+SAMPLES, CLASSES, LANES = N_SAMPLES, N_CLASSES, _simd.BOUND_LANES
 CLASS_NUMBERS = {"base": _simd.SCREEN_BASE, "scale1": _simd.SCREEN_SCALE1,
                  "bound1": _simd.SCREEN_BOUND1, "scale2": _simd.SCREEN_SCALE2,
                  "bound2": _simd.SCREEN_BOUND2, "slack": _simd.SCREEN_SLACK}
 SAMPLE_NUMBERS = {"least": _simd.SAMPLE_LEAST, "scale1": _simd.SAMPLE_SCALE1,
                   "bound1": _simd.SAMPLE_BOUND1, "scale2": _simd.SAMPLE_SCALE2,
                   "bound2": _simd.SAMPLE_BOUND2, "norm": _simd.SAMPLE_NORM}
-
-
-cdef void _quantise_row(const float* x, Py_ssize_t n, Py_ssize_t lanes, int offset,
-                        uint8_t* codes, double* stats) noexcept nogil:
-    # n coordinates of one row; stats: scale, length of x, of what is lost, of what stays, sum.
-    cdef Py_ssize_t j
-    cdef int code, total = 0
-    cdef float largest = 0.0, scale, inverse
-    cdef double rest, lost = 0.0, square = 0.0, kept = 0.0
-    for j in range(n):
-        largest = max(largest, fabsf(x[j]))
-    scale = largest / <float>127.0
-    inverse = <float>1.0 / scale if scale > 0 else <float>0.0
-    for j in range(n):
-        code = <int>max(<float>-127.0, min(<float>127.0, rintf(x[j] * inverse)))
-        rest = <double>x[j] - <double>scale * code
-        lost += rest * rest
-        square += <double>x[j] * x[j]
-        kept += code * code
-        total += code
-        codes[(j // 4) * 4 * lanes + j % 4] = <uint8_t>(code + offset)
-    stats[0] = scale
-    stats[1] = sqrt(square)
-    stats[2] = sqrt(lost)
-    stats[3] = sqrt(kept) * scale
-    stats[4] = total
 
 
 def quantise(const float[:, ::1] x, Py_ssize_t split, Py_ssize_t lanes, int offset,
@@ -72,12 +46,13 @@ def quantise(const float[:, ::1] x, Py_ssize_t split, Py_ssize_t lanes, int offs
     Owner: row.
     """
     cdef Py_ssize_t i, start, depth = x.shape[1]
+    cdef const leaf_t* leaf = active_leaf()
     for i in prange(x.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         start = i // lanes * lanes * depth + i % lanes * 4
         if split > 0:
-            _quantise_row(&x[i, 0], split, lanes, offset, &codes[start], &stats[i, 0, 0])
+            leaf.quantise(split, &x[i, 0], 4 * lanes, offset, &codes[start], &stats[i, 0, 0])
         if split < depth:
-            _quantise_row(&x[i, split], depth - split, lanes, offset,
+            leaf.quantise(depth - split, &x[i, split], 4 * lanes, offset,
                           &codes[start + split * lanes], &stats[i, 1, 0])
 
 
@@ -116,7 +91,7 @@ cdef void _look(search_t* s, Py_ssize_t i, const leaf_t* leaf) noexcept nogil:
     # Raise the threshold of sample i to its k-th lower bound.
     cdef float* least = _least(s, i)
     if s.counts[i] >= s.k:
-        least[0] = max(least[0], leaf.kth_bound(s.counts[i], s.k, s.lowers + i * s.room))
+        least[0] = leaf.kth_bound(s.counts[i], s.k, least[0], s.lowers + i * s.room)
 
 
 cdef void _drop(search_t* s, Py_ssize_t i) noexcept nogil:
@@ -209,6 +184,13 @@ cdef bint _take(const layer_t* layer, search_t* s, Py_ssize_t i, Py_ssize_t tile
     return True
 
 
+cdef inline void _ask_for(const uint8_t* codes, Py_ssize_t size, Py_ssize_t part,
+                          Py_ssize_t n_parts) noexcept nogil:
+    # One of n_parts of some codes of the next tile.
+    cdef Py_ssize_t share = (size + n_parts - 1) // n_parts
+    prefetch(codes + part * share, min(share, size - part * share))
+
+
 cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t high,
                   Py_ssize_t tile) noexcept nogil:
     # One tile of classes for samples low, ..., high - 1.
@@ -221,6 +203,8 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
     cdef const leaf_t* leaf = active_leaf()
     cdef float* group_least
     cdef float* sample
+    cdef Py_ssize_t n_groups = (high - low + N_SAMPLES - 1) // N_SAMPLES, part
+    cdef int reached
     cdef bint looked
     for group in range(low // N_SAMPLES, (high + N_SAMPLES - 1) // N_SAMPLES):
         i = group * N_SAMPLES
@@ -228,8 +212,14 @@ cdef void _search(const layer_t* layer, search_t* s, Py_ssize_t low, Py_ssize_t 
         sample = s.sample + i * _simd.SAMPLE_NUMBERS
         if most[0] + most[1] * sample[_simd.SAMPLE_NORM] < group_least[0]:
             continue
-        if not leaf.screen(layer.groups1, layer.groups - layer.groups1, s.codes + i * depth,
-                           s.start + 2 * i, sample, codes, numbers, upper, kept):
+        part = group - low // N_SAMPLES
+        _ask_for(codes + depth * N_CLASSES, 4 * layer.groups1 * N_CLASSES, part, n_groups)
+        reached = leaf.screen(layer.groups1, layer.groups - layer.groups1, s.codes + i * depth,
+                              s.start + 2 * i, sample, codes, numbers, upper, kept)
+        if reached >= 1:
+            _ask_for(codes + (depth + 4 * layer.groups1) * N_CLASSES,
+                     (depth - 4 * layer.groups1) * N_CLASSES, part, n_groups)
+        if reached < 2:
             continue
         n = min(<Py_ssize_t>N_SAMPLES, high - i)
         looked = False
@@ -287,7 +277,7 @@ def pruned_topk(
     group_least : in and out, (n_splits, * / SAMPLES), the least threshold of each group of samples
     block : samples of a task, a multiple of SAMPLES
     uppers, lowers, found : in and out, (n_splits, n, room), candidates and their bounds; room at
-        least 4 * CLASSES
+        least 4 * CLASSES, and a multiple of LANES
     counts, next_look : in and out, (n_splits, n), how many candidates there are, and at how many
         to drop some; at the start 0 and min(max(k, CLASSES), room - CLASSES + 1)
     scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1, at the end

@@ -18,7 +18,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         CLASS_NUMBERS
         SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM
         SAMPLE_NUMBERS
-        RANK_ROOM
+        RANK_ROOM, BOUND_LANES
 
     ctypedef struct optimizer_t:
         int solver
@@ -48,10 +48,12 @@ cdef extern from "simd/leaf_types.h" nogil:
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
                      float* c, Py_ssize_t c_row, const ask_t* ask) noexcept nogil
+        void (*quantise)(Py_ssize_t n, const float* x, Py_ssize_t stride, int offset,
+                         uint8_t* codes, double* stats) noexcept nogil
         int (*screen)(Py_ssize_t groups1, Py_ssize_t groups2, const int8_t* h,
                       const int32_t* start, const float* sample, const uint8_t* codes,
                       const float* classes, float* upper, uint32_t* kept) noexcept nogil
-        float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, const float* values) noexcept nogil
+        float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, float least, float* values) noexcept nogil
         void (*chains)(Py_ssize_t n, Py_ssize_t depth, const float* weights, const float* bias,
                        const int32_t* ids, const float* x, float* z) noexcept nogil
         void (*rank)(Py_ssize_t n, Py_ssize_t k, const float* scores, const int32_t* ids,
@@ -59,6 +61,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         int fast_screen
 
     int lowest_bit(uint32_t x)
+
 
 cdef const leaf_t* active_leaf() noexcept nogil
 

@@ -4,6 +4,7 @@
 #ifndef SLIDELEARN_DISPATCH_H
 #define SLIDELEARN_DISPATCH_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

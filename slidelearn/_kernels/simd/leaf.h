@@ -400,5 +400,6 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 static const leaf_t LEAF(leaf) = {
     LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16), LEAF(maximum),
     LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow),
-    LEAF(gemm), LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank), 0,
+    LEAF(gemm), LEAF(quantise), LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank),
+    0,
 };

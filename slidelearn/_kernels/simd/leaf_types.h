@@ -35,7 +35,7 @@ enum { SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, 
        CLASS_NUMBERS };
 enum { SAMPLE_LEAST, SAMPLE_SCALE1, SAMPLE_BOUND1, SAMPLE_SCALE2, SAMPLE_BOUND2, SAMPLE_NORM,
        SAMPLE_NUMBERS };
-enum { RANK_ROOM = 512 };
+enum { RANK_ROOM = 512, BOUND_LANES = 16 };
 
 typedef struct {
     const char *name;
@@ -55,10 +55,12 @@ typedef struct {
     void (*gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                  ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,
                  ptrdiff_t c_row, const ask_t *ask);
+    void (*quantise)(ptrdiff_t n, const float *x, ptrdiff_t stride, int offset, uint8_t *codes,
+                     double *stats);
     int (*screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                   const float *sample, const uint8_t *codes, const float *classes, float *upper,
                   uint32_t *kept);
-    float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values);
+    float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, float least, float *values);
     void (*chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
                    const int32_t *ids, const float *x, float *z);
     void (*rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int32_t *ids, float *best,

@@ -9,9 +9,9 @@
  *   product1 = sum of (code - 128) * h over the first groups, product2 over the other groups2,
  *   first bound   base + bound1 g1 + scale1 t1 product1                      (SCREEN_* rows below)
  *   second bound  base + bound2 g2 + scale1 t1 product1 + scale2 t2 product2
- * If none of the first bounds reaches its sample's threshold, the rest isn't read. Returns whether
- * any of the second bounds does; then `upper` holds them all, and bit c of kept[i] tells whether
- * class c's does.
+ * If none of the first bounds reaches its sample's threshold, the rest isn't read. Returns how many
+ * of the two bounds reach one, for some class; if both do, `upper` holds all second bounds, and bit c
+ * of kept[i] tells whether class c's reaches sample i's.
  *
  * h: (groups1 + groups2, SCREEN_SAMPLES, 4); start: (2, SCREEN_SAMPLES), -128 times the sums of the
  * samples' codes, the value at which each product starts; sample: SAMPLE_NUMBERS a sample;
@@ -52,9 +52,53 @@ static int LEAF(screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h,
             kept[i] = mask;
             any |= mask != 0;
         }
-        if (!any) return 0;
+        if (!any) return stage;
     }
-    return 1;
+    return 2;
+}
+
+/* n coordinates of a row, a multiple of 4, as codes of 8 bits, x ~ scale * code: four side by side,
+ * the next four `stride` bytes further, with `offset` added. stats: scale; lengths of x, of
+ * x - scale * code, and of scale * code; the sum of the codes. */
+static void LEAF(quantise)(ptrdiff_t n, const float *x, ptrdiff_t stride, int offset,
+                           uint8_t *codes, double *stats) {
+    enum { LANES = 16 };
+    const VF magic = v_set1(12582912.0f), most = v_set1(127.0f); /* see v_exp */
+    double squares[LANES] = {0}, losses[LANES] = {0}, keeps[LANES] = {0}, totals[LANES] = {0};
+    double square = 0, lost = 0, kept = 0, total = 0;
+    VF top = v_set1(0.0f);
+    for (ptrdiff_t i = 0; i < n; i += VW)
+        top = v_max(top, v_abs(n - i < VW ? v_load_n(x + i, n - i) : v_load(x + i)));
+    float tops[VW], part[LANES], rounded[LANES];
+    v_store(tops, top);
+    for (int j = 1; j < VW; j++) tops[0] = tops[j] > tops[0] ? tops[j] : tops[0];
+    const float scale = tops[0] / 127.0f, inverse = 1.0f / (scale > FLT_MIN ? scale : FLT_MIN);
+    const double wide_scale = scale;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const ptrdiff_t left = n - i < LANES ? n - i : LANES;
+        uint8_t bytes[LANES];
+        if (left < LANES) memset(part, 0, sizeof part);
+        memcpy(part, x + i, left == LANES ? sizeof part : left * sizeof *x);
+        for (int j = 0; j < LANES; j += VW) {
+            const VF z = v_mul(v_load(part + j), v_set1(inverse));
+            const VF clipped = v_min(most, v_max(v_sub(v_set1(0.0f), most), z));
+            v_store(rounded + j, v_sub(v_add(clipped, magic), magic));
+        }
+        for (int j = 0; j < LANES; j++) {
+            const double code = rounded[j], value = part[j], rest = value - wide_scale * code;
+            losses[j] += rest * rest;
+            squares[j] += value * value;
+            keeps[j] += code * code;
+            totals[j] += code;
+        }
+        for (int j = 0; j < LANES; j++) bytes[j] = (uint8_t)((int32_t)rounded[j] + offset);
+        for (ptrdiff_t j = 0; j < left; j += 4) memcpy(codes + (i + j) / 4 * stride, bytes + j, 4);
+    }
+    for (int j = 0; j < LANES; j++) {
+        square += squares[j], lost += losses[j], kept += keeps[j], total += totals[j];
+    }
+    stats[0] = scale, stats[1] = sqrt(square), stats[2] = sqrt(lost);
+    stats[3] = sqrt(kept) * scale, stats[4] = total;
 }
 
 /* The k best of n at most RANK_ROOM (score, class) pairs, best first: of equal scores the smaller
@@ -84,33 +128,53 @@ static void LEAF(rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int3
     }
 }
 
-/* A number that at least k of the n values reach, and few more, by bisection; -inf if fewer than k
- * are above -inf. No value is NaN. */
-static float LEAF(kth_bound)(ptrdiff_t n, ptrdiff_t k, const float *values) {
-    enum { LANES = 16 };
-    float lows[LANES], highs[LANES], low = INFINITY, high = -INFINITY;
-    int32_t counts[LANES] = {0}, reached = 0;
-    for (int j = 0; j < LANES; j++) lows[j] = low, highs[j] = high;
-    for (ptrdiff_t p = 0; p < n; p += LANES)
-        for (int j = 0; j < (n - p < LANES ? n - p : LANES); j++) {
-            const float value = values[p + j];
-            counts[j] += value > -INFINITY;
-            lows[j] = value > -INFINITY && value < lows[j] ? value : lows[j];
-            highs[j] = value > highs[j] ? value : highs[j];
-        }
-    for (int j = 0; j < LANES; j++) {
-        reached += counts[j];
+/* log2(x) within 0.09, for x > 0. */
+static inline float LEAF(near_log2)(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (float)bits * 0x1p-23f - 127.0f;
+}
+
+/* A number that at least k of the n values reach, and few more; no less than `least`, which it is
+ * if fewer than k values are above -inf and reach it. No value is NaN. There is room for a multiple
+ * of BOUND_LANES values.
+ *
+ * As numbers of values above a threshold fall about exponentially with it, the search interpolates
+ * between their logarithms, and goes on by bisection. */
+static float LEAF(kth_bound)(ptrdiff_t n, ptrdiff_t k, float least, float *values) {
+    const VF zero = v_set1(0.0f), one = v_set1(1.0f), infinity = v_set1(INFINITY);
+    float lows[VW], highs[VW], low, high, at_low, at_high = 0;
+    VF count = zero, bottom = infinity, top = v_sub(zero, infinity);
+    while (n % BOUND_LANES) values[n++] = -INFINITY;
+    for (ptrdiff_t p = 0; p < n; p += VW) {
+        const VF value = v_load(values + p), rest = v_sub(value, v_set1(least));
+        count = v_add(count, v_where_nonneg(rest, one, zero)); /* -inf less -inf is NaN */
+        bottom = v_min(bottom, v_where_nonneg(rest, value, infinity));
+        top = v_max(top, value);
+    }
+    at_low = v_sum(count);
+    if (at_low < k) return least;
+    v_store(lows, bottom), v_store(highs, top);
+    low = lows[0], high = highs[0];
+    for (int j = 1; j < VW; j++) {
         low = lows[j] < low ? lows[j] : low;
         high = highs[j] > high ? highs[j] : high;
     }
-    if (reached < k) return -INFINITY;
-    for (int step = 0; step < 12; step++) {
-        const float middle = 0.5f * low + 0.5f * high;
-        reached = 0;
-        for (ptrdiff_t p = 0; p < n; p++) reached += values[p] >= middle;
-        if (reached < k) high = middle;
-        else low = middle;
-        if (reached >= k && reached <= k + k / 16) break;
+    for (int step = 0; step < 12 && at_low > k + k / 16; step++) {
+        float part = 0.5f;
+        if (step < 4) {
+            const float most = LEAF(near_log2)(at_low);
+            part = (most - LEAF(near_log2)(1.03f * k)) / (most - LEAF(near_log2)(at_high + 0.5f));
+            part = part > 0.05f ? part : 0.05f;
+        }
+        const float middle = (1 - part) * low + part * high;
+        count = zero;
+        for (ptrdiff_t p = 0; p < n; p += VW)
+            count = v_add(count, v_where_nonneg(v_sub(v_load(values + p), v_set1(middle)), one,
+                                                zero));
+        const float reached = v_sum(count);
+        if (reached < k) high = middle, at_high = reached;
+        else low = middle, at_low = reached;
     }
     return low;
 }

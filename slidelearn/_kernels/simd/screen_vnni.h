@@ -64,5 +64,5 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
             any |= mask;
         }
     }
-    return any != 0;
+    return any ? 2 : 1;
 }

@@ -33,8 +33,8 @@ MIN_CLASSES_PER_K = 32
 MIN_ROWS = 4096  # samples for which making the codes costs less than it saves
 CHUNK_FLOATS = 2**22  # of the layer, rotated at a time
 KERNEL_WORK = 2**33  # multiply-adds between two looks at signals (Ctrl-C)
-BLOCK_CODES = 2**14 + 2**13  # of samples that share the reading of a tile: they stay in the cache
-QUERY_STEPS = 8  # of the search, for whose samples codes are made at once
+BLOCK_CODES = 2**16 + 2**15  # of samples that share the reading of a tile, at most,
+BLOCK_ROOM = 2**19  # and of their candidates
 ROOM, ROOM_PER_K = 256, 5  # candidates of a sample: the greater of the first and k times the second
 AXES_ROWS = 2**13  # of the layer, to find its principal axes
 REACH = 0.3  # share of the greatest product with a row that counts for the order of classes
@@ -76,12 +76,6 @@ class PrunedLayer:
         return (self.layer.weights.shape == layer.weights.shape
                 and self.layer.weights.ctypes.data == layer.weights.ctypes.data
                 and np.array_equal(self.bias_bits, layer.bias.view(np.uint32)))
-
-    @property
-    def block(self) -> int:
-        """Samples of a task."""
-        size = _pruned.SAMPLES * self.rotation.shape[1]
-        return max(1, BLOCK_CODES // size) * _pruned.SAMPLES
 
 
 def pays(n_rows: int, k: int, n_classes: int, width: int) -> bool:
@@ -237,25 +231,10 @@ def _fill_classes(pruned: PrunedLayer, stats: np.ndarray, base: np.ndarray, leng
     pruned.most[:, 1] = lengths.reshape(shape).max(axis=1) * (1 + 2 * of_bias)
 
 
-@dataclass(frozen=True)
-class _Query:
-    """Samples in the form that `_pruned.pruned_topk` reads, for the next multiple of
-    `_pruned.SAMPLES`; and which of them could be quantised."""
-
-    codes: np.ndarray
-    start: np.ndarray
-    sample: np.ndarray
-    usable: np.ndarray
-
-    def part(self, low: int, high: int) -> _Query:
-        """Samples low, ..., high - 1, where low is a multiple of `_pruned.SAMPLES`."""
-        groups = slice(low // _pruned.SAMPLES, -(-high // _pruned.SAMPLES))
-        rows = slice(low, groups.stop * _pruned.SAMPLES)
-        return _Query(self.codes[groups], self.start[groups], self.sample[rows],
-                      self.usable[low:high])
-
-
-def _query(pruned: PrunedLayer, hidden: np.ndarray, n_threads: int) -> _Query:
+def _query(pruned: PrunedLayer, hidden: np.ndarray,
+           n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Codes, starts and numbers of samples, for the next multiple of `_pruned.SAMPLES`; and which
+    samples can be quantised."""
     n, width = hidden.shape
     depth = pruned.rotation.shape[1]
     n_padded = -(-n // _pruned.SAMPLES) * _pruned.SAMPLES
@@ -287,16 +266,16 @@ def _query(pruned: PrunedLayer, hidden: np.ndarray, n_threads: int) -> _Query:
     for name, values in numbers.items():
         sample[:, _pruned.SAMPLE_NUMBERS[name]] = values
     start = (-128 * total).astype(np.int32).reshape(-1, _pruned.SAMPLES, 2).swapaxes(1, 2)
-    return _Query(codes.view(np.int8).reshape(-1, depth // 4, _pruned.SAMPLES, 4),
-                  np.ascontiguousarray(start), sample, usable[:n])
+    return (codes.view(np.int8).reshape(-1, depth // 4, _pruned.SAMPLES, 4),
+            np.ascontiguousarray(start), sample, usable[:n])
 
 
 def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
         tuple[np.ndarray, np.ndarray, np.ndarray]):
     """The k classes of each sample with the best scores, best first, ties by class index.
 
-    Memory beside the result: less than 10 KiB (or 70 k bytes, if that is more) for each of some
-    100 samples a thread.
+    Memory beside the result: less than 10 KiB for each of some hundred samples a thread (or, with a
+    large k, 10 MiB or 1000 k bytes a thread, if that is more).
 
     Returns
     -------
@@ -308,44 +287,40 @@ def topk(pruned: PrunedLayer, hidden: np.ndarray, k: int, n_threads: int) -> (
     n = len(hidden)
     classes, scores = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
     usable = np.empty(n, bool)
-    step = pruned.block * n_threads
+    room = -(-max(ROOM, ROOM_PER_K * k) // _pruned.LANES) * _pruned.LANES
+    block = min(BLOCK_CODES // pruned.rotation.shape[1], BLOCK_ROOM // room)
+    block = max(1, block // _pruned.SAMPLES) * _pruned.SAMPLES
     search = None
-    for first in range(0, n, QUERY_STEPS * step):
-        some = hidden[first:first + QUERY_STEPS * step]
-        query = _query(pruned, some, n_threads)
-        for low in range(0, len(some), step):
-            high = min(len(some), low + step)
-            if search is None or high - low < len(search.counts[0]):
-                search = _Search(high - low, k, pruned.block, n_threads)
-            part = slice(first + low, first + high)
-            classes[part], scores[part] = search.run(pruned, some[low:high],
-                                                     query.part(low, high))
-        usable[first:first + len(some)] = query.usable
+    for start in range(0, n, block * n_threads):
+        part = slice(start, start + block * n_threads)
+        if search is None or len(hidden[part]) < len(search.counts[0]):
+            search = _Search(len(hidden[part]), k, room, block, n_threads)
+        classes[part], scores[part], usable[part] = search.run(pruned, hidden[part])
     return classes, scores, usable
 
 
 class _Search:
     """Memory of the search for the k best classes of n samples at a time."""
 
-    def __init__(self, n: int, k: int, block: int, n_threads: int):
+    def __init__(self, n: int, k: int, room: int, block: int, n_threads: int):
         n_groups = -(-n // _pruned.SAMPLES)
         self.n_threads = n_threads
         self.block = min(block, -(-n_groups // n_threads) * _pruned.SAMPLES)
         self.n_splits = n_threads if n_groups < n_threads else 1
         shape = self.n_splits, n, k
         self.scores, self.ids = np.empty(shape, np.float32), np.empty(shape, np.int32)
-        room = -(-max(ROOM, ROOM_PER_K * k) // _pruned.LANES) * _pruned.LANES
         shape = self.n_splits, n, room
         self.uppers, self.lowers = np.empty(shape, np.float32), np.empty(shape, np.float32)
         self.found = np.empty(shape, np.int32)
         self.counts, self.next_look = np.empty((2, self.n_splits, n), np.int32)
         self.group_least = np.empty((self.n_splits, n_groups), np.float32)
 
-    def run(self, pruned: PrunedLayer, hidden: np.ndarray,
-            query: _Query) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and scores as of `topk`, for n samples; they are valid until the next call."""
+    def run(self, pruned: PrunedLayer,
+            hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `topk`, for n samples; the arrays are valid until the next call."""
         (n, width), n_tiles = hidden.shape, len(pruned.codes)
-        sample = np.tile(query.sample, (self.n_splits, 1, 1))
+        codes, start, sample, usable = _query(pruned, hidden, self.n_threads)
+        sample = np.tile(sample, (self.n_splits, 1, 1))
         for array in (self.scores, self.group_least):
             array.fill(-np.inf)
         self.ids.fill(NO_CLASS)
@@ -355,13 +330,13 @@ class _Search:
         for first in [*range(0, n_tiles, step), n_tiles]:  # the last one settles candidates
             _pruned.pruned_topk(
                 hidden, pruned.layer.weights, pruned.layer.bias, pruned.order, pruned.codes,
-                pruned.classes, pruned.most, pruned.groups1, query.codes, query.start, sample,
+                pruned.classes, pruned.most, pruned.groups1, codes, start, sample,
                 self.group_least, self.block, first, min(first + step, n_tiles), self.uppers,
                 self.lowers, self.found, self.counts, self.next_look, self.scores, self.ids,
                 self.n_threads)
         if self.n_splits == 1:
-            return self.ids[0], self.scores[0]
+            return self.ids[0], self.scores[0], usable
         scores, ids = np.empty_like(self.scores[0]), np.empty_like(self.ids[0])
         _topk.best_of(np.concatenate(self.scores, axis=1), np.concatenate(self.ids, axis=1),
                       scores, ids, self.n_threads)
-        return ids, scores
+        return ids, scores, usable

@@ -131,9 +131,8 @@ def test_bounds_hold(width, seed, kinds):
     hidden = np.abs(draw_matrix(rng, (24, width), kinds[0]))
     weights, bias = draw_matrix(rng, (100, width), kinds[1]), draw_matrix(rng, (100,), kinds[2])
     layer = _pruning.prune(Layer(weights, bias), hidden[:10], 1)
-    query = _pruning._query(layer, hidden, 1)
-    codes, sample = query.codes, query.sample
-    assert query.usable.all()
+    codes, _, sample, usable = _pruning._query(layer, hidden, 1)
+    assert usable.all()
     q = codes.swapaxes(1, 2).reshape(24, -1).astype(float)
     w = layer.codes.swapaxes(1, 2).reshape(128, -1).astype(float) - 128
     of_class = {name: layer.classes[:, i].ravel().astype(float)
@@ -189,11 +188,10 @@ def test_most_classes_of_a_layer_with_few_directions_are_ruled_out():
     weights = (rng.standard_normal((6400, 64)) * spectrum).astype(np.float32)
     hidden = (np.abs(rng.standard_normal((48, 64))) * spectrum).astype(np.float32)
     layer = _pruning.prune(Layer(weights, np.zeros(6400, np.float32)), hidden, 1)
-    query = _pruning._query(layer, hidden, 1)
     logits = hidden @ weights.T
     fifth = np.sort(logits, axis=1)[:, -5]
     margins = (np.median(layer.classes[:, _pruned.CLASS_NUMBERS["bound2"]])
-               * query.sample[:, _pruned.SAMPLE_NUMBERS["bound2"]])
+               * _pruning._query(layer, hidden, 1)[2][:, _pruned.SAMPLE_NUMBERS["bound2"]])
     assert (margins < 0.05 * (fifth - np.median(logits, axis=1))).all()
 
 

@@ -25,6 +25,7 @@ import scipy.sparse as sp
 from . import _calibration, _prediction
 from ._kernels import _hashing, _ranker
 from ._network import Layer, Network
+from ._training import group_batches
 from ._validation import CSR
 
 N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
@@ -36,6 +37,7 @@ CHUNK_ROWS = 2**14  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
 TOLERANCE = 0.1  # of the dual problem's gradient, and
 MAX_SWEEPS = 10  # sweeps at most
+GROUPED_PAIRS = 2**18  # of samples and classes, whose scores are made class by class, a thread
 OUTPUT_ROOM = 2**22  # weights held before small ones are dropped
 KEY_POOL, KEY_ORDER = range(2)
 
@@ -86,10 +88,24 @@ class Ranker:
     def penalise(self, X: CSR, rows: np.ndarray, shortlist: np.ndarray, logits: np.ndarray,
                  n_threads: int) -> None:
         """Logits of the shortlist of each row, (n_rows, m), become scores, in place."""
+        n_classes, (n_rows, m) = len(self.intercept), shortlist.shape
         dense = np.zeros((n_threads, self.n_features), np.float32)
-        _ranker.penalise(X.indptr, X.indices, X.data, rows, self.indptr, self.indices, self.data,
-                         self.intercept, self.penalty, MAX_LOSS, shortlist, dense, logits,
-                         n_threads)
+        model = (self.indptr, self.indices, self.data, self.intercept, self.penalty, MAX_LOSS)
+        if shortlist.size < n_classes or shortlist.max() >= n_classes:
+            _ranker.penalise(X.indptr, X.indices, X.data, rows, *model, shortlist, dense, logits,
+                             n_threads)
+            return
+        slots = np.full((n_threads, n_classes), -1, np.int32)
+        size = min(-(-n_rows // n_threads), -(-GROUPED_PAIRS // m))
+        for first in range(0, n_rows, size * n_threads):
+            part = slice(first, min(n_rows, first + size * n_threads))
+            places = np.arange(part.stop - first)
+            batches = group_batches(np.append(places, len(places)) * m, shortlist[part].ravel(),
+                                    places, size, slots)
+            for b, groups in enumerate(batches):
+                some = slice(first + b * size, min(part.stop, first + (b + 1) * size))
+                _ranker.penalise_by_class(X.indptr, X.indices, X.data, rows[some], *model,
+                                          *groups, dense, logits[part], n_threads)
 
 
 def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray, rows: np.ndarray,

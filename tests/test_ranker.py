@@ -95,6 +95,35 @@ def test_scores_follow_the_definition(data, model):
                                atol=1e-3)
 
 
+@pytest.mark.parametrize("density", [0.01, 0.4])  # with few pairs, weights are searched for
+@pytest.mark.parametrize("pairs", [2**18, 100])
+def test_penalties_class_by_class(density, pairs, monkeypatch):
+    """The same bits as sample by sample, at any number of threads, and what they should be."""
+    monkeypatch.setattr(_ranker, "GROUPED_PAIRS", pairs)
+    rng = np.random.default_rng(0)
+    X = sp.random_array((60, 3000), density=0.01, rng=rng, dtype=np.float32, format="csr")
+    coef = sp.random_array((40, 3000), density=density, rng=rng, dtype=np.float32, format="csr")
+    for matrix in (X, coef):
+        matrix.data -= 0.5
+        matrix.data[matrix.indptr[3]:matrix.indptr[4]] = 0  # a row of zeros
+        matrix.eliminate_zeros()
+    ranker = _ranker.Ranker(coef.indptr.astype(np.int64), coef.indices, coef.data,
+                            rng.standard_normal(40).astype(np.float32), 3000, 2.5)
+    rows = rng.permutation(60)[:50]
+    shortlist = np.argsort(rng.random((50, 40)), axis=1)[:, :9].astype(np.int32)
+    logits = rng.standard_normal((50, 9)).astype(np.float32)
+    single, csr = logits.copy(), canonical_csr(X)
+    for i in range(50):  # fewer pairs than classes
+        ranker.penalise(csr, rows[i:i + 1], shortlist[i:i + 1], single[i:i + 1], 1)
+    for n_threads in (1, 2, 3):
+        scores = logits.copy()
+        ranker.penalise(csr, rows, shortlist, scores, n_threads)
+        np.testing.assert_array_equal(scores, single)
+    response = X[rows].astype(float) @ ranker.coef.T.astype(float).toarray() + ranker.intercept
+    loss = np.clip(1 - np.take_along_axis(response, shortlist, 1), 0, 2)
+    np.testing.assert_allclose(single, logits - 2.5 * loss, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("k", [1, 5, 70, 200])
 @pytest.mark.parametrize("chunk", [100, 2**22])
 def test_topk_is_that_of_all_scores(data, model, monkeypatch, k, chunk):

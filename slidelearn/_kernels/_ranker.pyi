@@ -52,3 +52,22 @@ def penalise(
     logits: NDArray[float32],
     n_threads: int,
 ) -> None: ...
+def penalise_by_class(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    data: NDArray[float32],
+    rows: NDArray[int64],
+    class_indptr: NDArray[int64],
+    features: NDArray[int32],
+    weights: NDArray[float32],
+    intercept: NDArray[float32],
+    penalty: float,
+    max_loss: float,
+    classes: NDArray[int32],
+    starts: NDArray[int64],
+    samples: NDArray[int32],
+    positions: NDArray[int64],
+    dense: NDArray[float32],
+    logits: NDArray[float32],
+    n_threads: int,
+) -> None: ...

@@ -291,6 +291,14 @@ cdef float _sparse_response(float response, const int32_t* indices, const float*
     return response
 
 
+cdef inline float _hinge(float response, float max_loss) noexcept nogil:
+    # The loss were the class true.
+    cdef float loss = 1 - response
+    if not loss <= max_loss:  # NaN, too
+        return max_loss
+    return max(loss, <float>0.0)
+
+
 def penalise(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
@@ -319,7 +327,7 @@ def penalise(
     cdef Py_ssize_t n, m
     cdef int32_t c
     cdef bint ascending
-    cdef float response, loss
+    cdef float response
     cdef float* x = NULL
     if dense.shape[1] == 0:
         return
@@ -346,10 +354,73 @@ def penalise(
                 else:
                     for q in range(class_indptr[c], class_indptr[c + 1]):
                         response = response + weights[q] * x[features[q]]
-                loss = 1 - response
-                if not loss <= max_loss:  # NaN, too
-                    loss = max_loss
-                if loss > 0:
-                    logits[i, j] = logits[i, j] - penalty * loss
+                logits[i, j] = logits[i, j] - penalty * _hinge(response, max_loss)
             for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
                 x[indices[q]] = 0
+
+
+def penalise_by_class(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const int64_t[::1] rows,
+    const int64_t[::1] class_indptr,
+    const int32_t[::1] features,
+    const float[::1] weights,
+    const float[::1] intercept,
+    float penalty,
+    float max_loss,
+    const int32_t[::1] classes,
+    const int64_t[::1] starts,
+    const int32_t[::1] samples,
+    const int64_t[::1] positions,
+    float[:, ::1] dense,
+    float[:, ::1] logits,
+    int n_threads,
+):
+    """As `penalise`, the same bits, for pairs of a sample and a class that are grouped by class.
+
+    `classes`, `starts`, `samples` and `positions`: a batch of `_grouping.group_by_column` of the
+    pairs; its samples are places in `rows`, its positions places in `logits`. The weights of a
+    class are spread out for all its samples, or searched for where these have few features. Owner:
+    class.
+    """
+    cdef Py_ssize_t g
+    cdef int64_t p, q, row, first, last, n_features
+    cdef int32_t c
+    cdef bint spread
+    cdef float response
+    cdef float* w = NULL
+    cdef float* z = NULL
+    if dense.shape[1] == 0 or positions.shape[0] == 0:
+        return
+    z = &logits[0, 0]
+    with nogil, parallel(num_threads=n_threads):
+        w = &dense[threadid(), 0]
+        for g in prange(classes.shape[0], schedule="dynamic", chunksize=8):
+            c = classes[g]
+            first = class_indptr[c]
+            last = class_indptr[c + 1]
+            n_features = 0
+            for p in range(starts[g], starts[g + 1]):
+                row = rows[samples[p]]
+                n_features = n_features + indptr[row + 1] - indptr[row]
+            spread = last - first <= SEARCH_COST * n_features
+            if spread:
+                for q in range(first, last):
+                    w[features[q]] = weights[q]
+            for p in range(starts[g], starts[g + 1]):
+                row = rows[samples[p]]
+                response = intercept[c]
+                if spread:
+                    for q in range(indptr[row], indptr[row + 1]):
+                        response = response + data[q] * w[indices[q]]
+                elif indptr[row] < indptr[row + 1]:
+                    response = _sparse_response(
+                        response, &indices[indptr[row]], &data[indptr[row]],
+                        indptr[row + 1] - indptr[row], &features[first], &weights[first],
+                        <int32_t>(last - first))
+                z[positions[p]] = z[positions[p]] - penalty * _hinge(response, max_loss)
+            if spread:
+                for q in range(first, last):
+                    w[features[q]] = 0

@@ -35,6 +35,7 @@ MAX_CLASSES = 2**18  # among which shortlists look; if there are more, they look
 POOL = 2**17  # classes of a pool: labels near by and random ones
 CHUNK_ROWS = 2**14  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
+COMMON, RARE, RARE_SAMPLES = 0.5, 4.0, 8.0  # how C depends on a class's samples (`rare_factor`)
 TOLERANCE = 0.1  # of the dual problem's gradient, and
 MAX_SWEEPS = 10  # sweeps at most
 GROUPED_PAIRS = 2**18  # of samples and classes, whose scores are made class by class, a thread
@@ -114,7 +115,8 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
 
     Each class sees the samples that have it, and as negatives those that have it on their
     shortlist. L2-regularised squared hinge loss (Hsieh et al. 2008), C being relative to the mean
-    squared length of the rows of X, so that X may have any scale.
+    squared length of the rows of X, so that X may have any scale, and greater for rare classes
+    (`rare_factor`).
 
     Parameters
     ----------
@@ -137,6 +139,9 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     starts, pair_rows, pair_sign = _pairs(shortlist, labels, rows)
     softness = np.full(X.n_rows, np.inf)
     softness[rows] = 0.5 * scale / (C * sample_weight[rows].astype(np.float64))
+    position, column = _take(labels, rows)
+    weight_of_class = np.bincount(column, sample_weight[rows[position]], labels.shape[1])
+    class_softness = 1 / rare_factor(weight_of_class)
     most = int(np.diff(starts).max(initial=0))
     alpha, order = np.empty((n_threads, most)), np.empty((n_threads, most), np.int32)
     scratch = np.zeros((n_threads, X.shape[1]), np.float32)
@@ -148,10 +153,10 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
         counts = np.zeros(n, np.int64)
         indices, data = np.empty(max(1, room[-1]), np.int32), np.empty(max(1, room[-1]), np.float32)
         _ranker.train_rankers(
-            X.indptr, X.indices, X.data, squared_norm + scale, softness, np.sqrt(scale), starts,
-            pair_rows, pair_sign, first, room, TOLERANCE, MAX_SWEEPS, THRESHOLD / np.sqrt(scale),
-            _hashing.stream_key(key, KEY_ORDER), alpha, order, scratch, counts, indices, data,
-            intercept[first:first + n], n_threads)
+            X.indptr, X.indices, X.data, squared_norm + scale, softness, class_softness,
+            np.sqrt(scale), starts, pair_rows, pair_sign, first, room, TOLERANCE, MAX_SWEEPS,
+            THRESHOLD / np.sqrt(scale), _hashing.stream_key(key, KEY_ORDER), alpha, order, scratch,
+            counts, indices, data, intercept[first:first + n], n_threads)
         kept = np.repeat(room[:-1] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         parts.append((counts, indices[kept], data[kept]))
     counts, indices, data = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -160,6 +165,16 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     coef.sort_indices()
     return Ranker(coef.indptr.astype(np.int64), coef.indices.astype(np.int32), coef.data,
                   intercept, X.shape[1], PENALTY)
+
+
+def rare_factor(weight: np.ndarray) -> np.ndarray:
+    """What C is multiplied by for classes whose samples weigh so much together, that is for their
+    number if each weighs 1: the fewer losses there are, the more each must count against the
+    length of the weights.
+
+    4 for one sample, 1 for 56, one half for very many.
+    """
+    return COMMON + RARE * RARE_SAMPLES / (RARE_SAMPLES + weight)
 
 
 def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: np.ndarray,

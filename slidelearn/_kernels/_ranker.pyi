@@ -17,6 +17,7 @@ def train_rankers(
     data: NDArray[float32],
     squared_norm: NDArray[float64],
     softness: NDArray[float64],
+    class_softness: NDArray[float64],
     bias_feature: float,
     pair_starts: NDArray[int64],
     pair_rows: NDArray[int32],

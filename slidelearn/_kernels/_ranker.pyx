@@ -25,7 +25,7 @@ cdef struct problem_t:  # what the rankers of all classes share
     const int32_t* indices
     const float* data
     const double* squared_norm  # of a sample, that of the bias feature included
-    const double* softness  # 1 / (2 C) of a sample
+    const double* softness  # 1 / (2 C) of a sample, to be multiplied by its class's
     double bias_feature
     double tolerance
     int max_iter
@@ -59,12 +59,13 @@ cdef inline void _add(const problem_t* p, Py_ssize_t row, double step, float* w)
         w[p.indices[q]] = <float>(w[p.indices[q]] + step * p.data[q])
 
 
-cdef double _descend(const problem_t* p, const int32_t* rows, const int8_t* sign, Py_ssize_t n,
-                     uint64_t key, double* alpha, int32_t* order, float* w) noexcept nogil:
+cdef double _descend(const problem_t* p, double class_softness, const int32_t* rows,
+                     const int8_t* sign, Py_ssize_t n, uint64_t key, double* alpha,
+                     int32_t* order, float* w) noexcept nogil:
     # Dual coordinate descent with shrinking for the L2-loss SVM (Hsieh et al. 2008, algorithm 3).
     # Leaves the weights in w and returns the intercept.
     cdef Py_ssize_t s, i, j, n_active = n
-    cdef double gradient, projected, old, step, bias = 0
+    cdef double gradient, projected, softness, old, step, bias = 0
     cdef double bound = INFINITY, highest, lowest
     cdef uint64_t counter = 0
     cdef int _sweep
@@ -83,8 +84,9 @@ cdef double _descend(const problem_t* p, const int32_t* rows, const int8_t* sign
             i = order[s]
             if s + AHEAD < n_active:
                 _ask_for(p, rows[order[s + AHEAD]])
+            softness = class_softness * p.softness[rows[i]]
             gradient = (sign[i] * (_dot(p, rows[i], w) + bias * p.bias_feature) - 1
-                        + p.softness[rows[i]] * alpha[i])
+                        + softness * alpha[i])
             if alpha[i] == 0 and gradient > bound:  # won't move for a while: shrink
                 n_active -= 1
                 order[s], order[n_active] = order[n_active], order[s]
@@ -96,7 +98,7 @@ cdef double _descend(const problem_t* p, const int32_t* rows, const int8_t* sign
             if projected == 0:
                 continue
             old = alpha[i]
-            alpha[i] = max(old - gradient / (p.squared_norm[rows[i]] + p.softness[rows[i]]), 0)
+            alpha[i] = max(old - gradient / (p.squared_norm[rows[i]] + softness), 0)
             step = (alpha[i] - old) * sign[i]
             _add(p, rows[i], step, w)
             bias += step * p.bias_feature
@@ -197,6 +199,7 @@ def train_rankers(
     const float[::1] data,
     const double[::1] squared_norm,
     const double[::1] softness,
+    const double[::1] class_softness,
     double bias_feature,
     const int64_t[::1] pair_starts,
     const int32_t[::1] pair_rows,
@@ -221,7 +224,9 @@ def train_rankers(
     Parameters
     ----------
     indptr, indices, data : CSR arrays of X
-    squared_norm, softness : (n_samples,) squared length with the bias feature, and 1 / (2 C)
+    squared_norm, softness : (n_samples,) squared length with the bias feature, and 1 / (2 C), to be
+        multiplied by that of the class
+    class_softness : (n_classes,)
     pair_starts, pair_rows, pair_sign : the samples of each class; 1 if it has the class, else -1
     room : (n_trained + 1,) where the weights of each class start in the output
     tolerance, max_iter : stop when projected gradients differ by less, or after so many sweeps
@@ -256,9 +261,10 @@ def train_rankers(
             counts[c] = 0
             intercept[c] = 0
             if n > 0 and scratch.shape[1] > 0 and out_indices.shape[0] > 0:
-                intercept[c] = <float>_descend(&p, &pair_rows[start], &pair_sign[start], n,
-                                               rng_stream(key, first + c), &alpha[thread, 0],
-                                               &order[thread, 0], &scratch[thread, 0])
+                intercept[c] = <float>_descend(
+                    &p, class_softness[first + c], &pair_rows[start], &pair_sign[start], n,
+                    rng_stream(key, first + c), &alpha[thread, 0], &order[thread, 0],
+                    &scratch[thread, 0])
                 if room[c] < room[c + 1]:
                     counts[c] = _harvest(&p, &pair_rows[start], n, <float>threshold,
                                          &scratch[thread, 0], &out_indices[room[c]],

@@ -140,8 +140,8 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     softness = np.full(X.n_rows, np.inf)
     softness[rows] = 0.5 * scale / (C * sample_weight[rows].astype(np.float64))
     position, column = _take(labels, rows)
-    weight_of_class = np.bincount(column, sample_weight[rows[position]], labels.shape[1])
-    class_softness = 1 / rare_factor(weight_of_class)
+    counts = np.bincount(column[sample_weight[rows[position]] > 0], minlength=labels.shape[1])
+    class_softness = 1 / rare_factor(counts)
     most = int(np.diff(starts).max(initial=0))
     alpha, order = np.empty((n_threads, most)), np.empty((n_threads, most), np.int32)
     scratch = np.zeros((n_threads, X.shape[1]), np.float32)
@@ -167,14 +167,13 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
                   intercept, X.shape[1], PENALTY)
 
 
-def rare_factor(weight: np.ndarray) -> np.ndarray:
-    """What C is multiplied by for classes whose samples weigh so much together, that is for their
-    number if each weighs 1: the fewer losses there are, the more each must count against the
-    length of the weights.
+def rare_factor(counts: np.ndarray) -> np.ndarray:
+    """What C is multiplied by for classes with so many samples: the fewer losses there are, the
+    more each must count against the length of the weights.
 
     4 for one sample, 1 for 56, one half for very many.
     """
-    return COMMON + RARE * RARE_SAMPLES / (RARE_SAMPLES + weight)
+    return COMMON + RARE * RARE_SAMPLES / (RARE_SAMPLES + counts)
 
 
 def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: np.ndarray,

@@ -805,18 +805,14 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             return self.classes_[best[:, 0]]
         threshold = np.nextafter(np.float32(_calibration.threshold(self.calibration_)),
                                  np.float32(-np.inf))
-        counts, found = np.zeros(X.n_rows, np.int64), []
-        for place, scores in _prediction.score_chunks(network, ranker, X, rows, n_threads):
-            _check_scores(scores, rows[place])
+        found = []
+        for place, column, score in _prediction.scores_above(threshold, network, ranker, X, rows,
+                                                             n_threads, self._pruning):
+            _check_scores(score[:, None], place)
             # float32 finds what may be positive, float64 decides, as in predict_proba.
-            row, column = np.nonzero(scores > threshold)
-            positive = _calibration.log_odds(self.calibration_, scores[row, column]) > 0
-            row, column = row[positive], column[positive]
-            counts[place] = np.bincount(row, minlength=len(scores))
-            found.append(column.astype(np.int32))
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        indices = np.concatenate(found) if found else np.empty(0, np.int32)
-        return _labels.decode_indicator(indptr, indices, len(self.classes_), self._target_kind)
+            positive = _calibration.log_odds(self.calibration_, score) > 0
+            found.append((place[positive], column[positive]))
+        return _labels.decode_indicator(found, (X.n_rows, len(self.classes_)), self._target_kind)
 
     def predict_topk(
         self, X: MatrixLike, k: int = 5, *, method: Literal["exact", "lsh"] = "exact"

@@ -235,11 +235,13 @@ def _check_indicator_classes(targets: Targets, classes: Any) -> None:
                          f"column numbers 0 to {n_columns - 1}; there are {len(classes)}.{hint}")
 
 
-def decode_indicator(indptr: np.ndarray, indices: np.ndarray, n_classes: int, kind: str) -> Any:
-    """An indicator of the given `kind` (see `Targets`) from CSR structure; int64 zeros and ones."""
-    shape = (len(indptr) - 1, n_classes)
-    arrays = (np.ones(len(indices), np.int64), indices, indptr)
+def decode_indicator(pairs: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int],
+                     kind: str) -> Any:
+    """An indicator of the given `kind` (see `Targets`) from rows and columns of its ones; int64."""
+    rows, columns = (np.concatenate(arrays).astype(np.int32)
+                     for arrays in zip(*pairs, strict=True))
+    matrix = sp.csr_array((np.ones(len(rows), np.int64), (rows, columns)), shape=shape)
+    matrix.sort_indices()
     if kind == "array":
-        return sp.csr_array(arrays, shape=shape)
-    matrix = sp.csr_matrix(arrays, shape=shape)
-    return matrix.toarray() if kind == "dense" else matrix
+        return matrix
+    return matrix.toarray() if kind == "dense" else sp.csr_matrix(matrix)

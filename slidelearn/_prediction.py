@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHUNK_FLOATS = 2**22  # scores (or activations) held at a time: 16 MiB
 KERNEL_WORK = 2**31  # multiply-adds between two looks at signals (Ctrl-C)
 BLOCK = 64  # samples scored side by side by the exact search
+N_ABOVE = 64  # best scores of a sample that are compared with a threshold before all are
 NO_CLASS = np.iinfo(np.int32).max
 
 
@@ -91,6 +92,30 @@ def topk(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarray, k: i
         found, logits = exact_topk(network, X, rows[part], n_found, n_threads, pruning)
         classes[part], scores[part] = _ranked(ranker, X, rows[part], found, logits, k, n_threads)
     return classes, scores
+
+
+def scores_above(threshold: np.float32, network: Network, ranker: Ranker | None, X: CSR,
+                 rows: np.ndarray, n_threads: int, pruning: Pruning | None = None) -> (
+                     Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]):
+    """Rows, classes and scores of all pairs whose score is above `threshold` or isn't finite, some
+    rows at a time, the classes of a row in no order.
+
+    Nearly all rows have few, which are among their best; the others are scored for every class.
+    """
+    n_classes = len(network.output.bias)
+    k = min(N_ABOVE, n_classes)
+    size = max(1, CHUNK_FLOATS // k)
+    for start in range(0, len(rows), size):
+        part = rows[start:start + size]
+        classes, scores = topk(network, ranker, X, part, k, n_threads, pruning)
+        chosen = (scores > threshold) | ~np.isfinite(scores)
+        many = (scores[:, -1] > threshold) & (k < n_classes)
+        row, place = np.nonzero(chosen & ~many[:, None])
+        yield part[row], classes[row, place], scores[row, place]
+        rest = part[many]
+        for places, scores in score_chunks(network, ranker, X, rest, n_threads):
+            row, column = np.nonzero((scores > threshold) | ~np.isfinite(scores))
+            yield rest[places][row], column.astype(np.int32), scores[row, column]
 
 
 def _ranked(ranker: Ranker, X: CSR, rows: np.ndarray, classes: np.ndarray, logits: np.ndarray,

@@ -629,6 +629,19 @@ def test_predict_topk_by_hashing(fitted, extreme):
         fitted.set_params(n_candidates=256, hash_length=None)
 
 
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize("n_above", [1, 2, 64, 1000])
+def test_predict_finds_all_labels_above_one_half(fitted, extreme, monkeypatch, ranked, n_above):
+    """However many of them are looked for among the best scores, and in chunks of whatever size."""
+    monkeypatch.setattr(slidelearn._prediction, "N_ABOVE", n_above)
+    monkeypatch.setattr(slidelearn._prediction, "CHUNK_FLOATS", 700)
+    model, X = fitted if ranked else without_ranker(fitted), extreme[0][2500:2600]
+    found = model.predict(X)
+    assert found.has_canonical_format and found.indices.dtype == np.int32
+    np.testing.assert_array_equal(found.toarray(), model.predict_proba(X) > 0.5)
+    assert np.diff(found.indptr).max() > 2
+
+
 def test_prediction_does_not_depend_on_batches(fitted, extreme):
     X = extreme[0][2500:2600]
     together = fitted.predict_topk(X, k=3)

@@ -102,8 +102,8 @@ def test_penalties_class_by_class(density, pairs, monkeypatch):
     """The same bits as sample by sample, at any number of threads, and what they should be."""
     monkeypatch.setattr(_ranker, "GROUPED_PAIRS", pairs)
     rng = np.random.default_rng(0)
-    X = sp.random_array((60, 3000), density=0.01, rng=rng, dtype=np.float32, format="csr")
-    coef = sp.random_array((40, 3000), density=density, rng=rng, dtype=np.float32, format="csr")
+    X = sp.random(60, 3000, 0.01, "csr", np.float32, random_state=0)
+    coef = sp.random(40, 3000, density, "csr", np.float32, random_state=1)
     for matrix in (X, coef):
         matrix.data -= 0.5
         matrix.data[matrix.indptr[3]:matrix.indptr[4]] = 0  # a row of zeros

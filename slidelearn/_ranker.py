@@ -140,8 +140,8 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     softness = np.full(X.n_rows, np.inf)
     softness[rows] = 0.5 * scale / (C * sample_weight[rows].astype(np.float64))
     position, column = _take(labels, rows)
-    counts = np.bincount(column[sample_weight[rows[position]] > 0], minlength=labels.shape[1])
-    class_softness = 1 / rare_factor(counts)
+    class_softness = 1 / rare_factor(
+        np.bincount(column[sample_weight[rows[position]] > 0], minlength=labels.shape[1]))
     most = int(np.diff(starts).max(initial=0))
     alpha, order = np.empty((n_threads, most)), np.empty((n_threads, most), np.int32)
     scratch = np.zeros((n_threads, X.shape[1]), np.float32)

@@ -325,14 +325,13 @@ def penalise(
 
     `classes`, (n_rows, m): numbers that are no class are passed over. The loss is at most
     `max_loss`. `dense`, (n_threads, n_features), holds zeros and is left so. The ranker's weights
-    are CSR by class, ascending; where a class has many more of them than the sample has features,
-    the few that matter are searched for. Owner: sample.
+    are CSR by class, ascending as X's columns are; where a class has many more of them than the
+    sample has features, the few that matter are searched for. Owner: sample.
     """
     cdef Py_ssize_t i, j, n_classes = intercept.shape[0]
     cdef int64_t q
     cdef Py_ssize_t n, m
     cdef int32_t c
-    cdef bint ascending
     cdef float response
     cdef float* x = NULL
     if dense.shape[1] == 0:
@@ -341,18 +340,15 @@ def penalise(
         x = &dense[threadid(), 0]
         for i in prange(rows.shape[0], schedule="dynamic", chunksize=16):
             n = indptr[rows[i] + 1] - indptr[rows[i]]
-            ascending = True
             for q in range(indptr[rows[i]], indptr[rows[i] + 1]):
                 x[indices[q]] = data[q]
-                if q > indptr[rows[i]] and indices[q] <= indices[q - 1]:
-                    ascending = False
             for j in range(classes.shape[1]):
                 c = classes[i, j]
                 if c < 0 or c >= n_classes:
                     continue
                 response = intercept[c]
                 m = class_indptr[c + 1] - class_indptr[c]
-                if ascending and m > SEARCH_COST * n:
+                if m > SEARCH_COST * n:
                     if n > 0:
                         response = _sparse_response(
                             response, &indices[indptr[rows[i]]], &data[indptr[rows[i]]], n,

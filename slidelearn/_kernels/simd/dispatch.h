@@ -62,6 +62,11 @@ static inline double log_double(double x) {
     return n * 0.69314718055994531 + 2 * s * p;
 }
 
+/* The logarithm of x > 0 to base 2, within 0.09. */
+static inline float near_log2(float x) {
+    return (float)bits_of_float(x) * 0x1p-23f - 127.0f;
+}
+
 #define LEAF(name) scalar_##name
 #define LEVEL_NAME "scalar"
 #include "scalar.h"

@@ -128,13 +128,6 @@ static void LEAF(rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int3
     }
 }
 
-/* log2(x) within 0.09, for x > 0. */
-static inline float LEAF(near_log2)(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, 4);
-    return (float)bits * 0x1p-23f - 127.0f;
-}
-
 /* A number that at least k of the n values reach, and few more; no less than `least`, which it is
  * if fewer than k values are above -inf and reach it. No value is NaN. There is room for a multiple
  * of BOUND_LANES values.
@@ -163,8 +156,8 @@ static float LEAF(kth_bound)(ptrdiff_t n, ptrdiff_t k, float least, float *value
     for (int step = 0; step < 12 && at_low > k + k / 16; step++) {
         float part = 0.5f;
         if (step < 4) {
-            const float most = LEAF(near_log2)(at_low);
-            part = (most - LEAF(near_log2)(1.03f * k)) / (most - LEAF(near_log2)(at_high + 0.5f));
+            const float most = near_log2(at_low);
+            part = (most - near_log2(1.03f * k)) / (most - near_log2(at_high + 0.5f));
             part = part > 0.05f ? part : 0.05f;
         }
         const float middle = (1 - part) * low + part * high;

@@ -40,6 +40,7 @@ TOLERANCE = 0.1  # of the dual problem's gradient, and
 MAX_SWEEPS = 10  # sweeps at most
 GROUPED_PAIRS = 2**18  # of samples and classes, whose scores are made class by class, a thread
 OUTPUT_ROOM = 2**22  # weights held before small ones are dropped
+KERNEL_WORK = 2**24  # nonzeros a thread reads in a sweep, between two looks at signals (Ctrl-C)
 KEY_POOL, KEY_ORDER = range(2)
 
 
@@ -148,7 +149,7 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     n_classes = labels.shape[1]
     intercept = np.zeros(n_classes, np.float32)
     parts = []
-    for first, room in _output_blocks(starts, pair_rows, X):
+    for first, room in _blocks(starts, pair_rows, X, n_threads):
         n = len(room) - 1
         counts = np.zeros(n, np.int64)
         indices, data = np.empty(max(1, room[-1]), np.int32), np.empty(max(1, room[-1]), np.float32)
@@ -246,17 +247,24 @@ def _pairs(shortlist: np.ndarray, labels: CSR,
     return starts, pair_rows[:starts[-1]], pair_sign[:starts[-1]]
 
 
-def _output_blocks(starts: np.ndarray, pair_rows: np.ndarray,
-                   X: CSR) -> Iterator[tuple[int, np.ndarray]]:
-    """Runs of classes whose weights, before small ones are dropped, fit in `OUTPUT_ROOM`, or single
-    classes: the first class, and where each class's weights may start."""
+def _blocks(starts: np.ndarray, pair_rows: np.ndarray, X: CSR,
+            n_threads: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Runs of classes that are trained in one go: the first class, and where each class's weights
+    may start.
+
+    Their weights, before small ones are dropped, fit in `OUTPUT_ROOM` (or are those of one class),
+    and a thread's share of a sweep is at most `KERNEL_WORK` (or that of one class).
+    """
     filled = np.flatnonzero(starts[1:] > starts[:-1])
-    bound = np.zeros(len(starts) - 1, np.int64)
-    bound[filled] = np.add.reduceat(np.diff(X.indptr)[pair_rows], starts[filled])
-    np.minimum(bound, X.shape[1], out=bound)
+    work = np.zeros(len(starts) - 1, np.int64)
+    work[filled] = np.add.reduceat(np.diff(X.indptr)[pair_rows], starts[filled])
+    bound = np.minimum(work, X.shape[1])
     first = 0
     while first < len(bound):
         room = np.append(0, np.cumsum(bound[first:first + OUTPUT_ROOM]))
-        n = max(1, int(np.searchsorted(room, OUTPUT_ROOM, side="right")) - 1)
+        n_fitting = int(np.searchsorted(room, OUTPUT_ROOM, side="right")) - 1
+        total = np.cumsum(work[first:first + n_fitting])
+        n_in_time = int(np.searchsorted(total, KERNEL_WORK * n_threads, side="right"))
+        n = max(1, min(n_fitting, max(n_in_time, n_threads)))
         yield first, room[:n + 1]
         first += n

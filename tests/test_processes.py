@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import assert_same_model, assert_same_state, small, snapshot
 
-from slidelearn import SlideClassifier, _classifier, _fitting, _threads
+from slidelearn import SlideClassifier, _classifier, _fitting, _ranker, _threads
 from slidelearn._training import Trainer
 from tests.signals import as_usual
 
@@ -49,15 +49,17 @@ PLACES = {
     "checking": (_classifier._state, "check_finite", 0),
     "restoring": (_fitting.EarlyStopping, "restore_best", 0),
     "mean activation": (_classifier._prediction, "hidden_activations", 0),
+    "training rankers": (_ranker, "shortlists", 0),
     "calibrating": (_classifier, "calibrate", 0),
 }
+FIT_ONLY = "in the second epoch", "training rankers", "calibrating"
 
 
 def passes(method, place, early_stopping):
     """Whether a call comes by the place at all."""
     if place in ("scoring", "restoring"):
         return early_stopping and method != "partial_fit"
-    return method != "partial_fit" or place not in ("in the second epoch", "calibrating")
+    return method != "partial_fit" or place not in FIT_ONLY
 
 
 @pytest.mark.parametrize("method, place, early_stopping", [

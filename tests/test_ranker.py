@@ -72,12 +72,27 @@ def test_class_without_samples_and_small_weights_are_left_out(data, model):
     assert ranker.coef.has_sorted_indices
 
 
-def test_output_in_blocks_is_the_same(data, model, monkeypatch):
+@pytest.mark.parametrize("name, limit", [("OUTPUT_ROOM", 500), ("KERNEL_WORK", 2000)])
+def test_training_in_blocks_is_the_same(data, model, monkeypatch, name, limit):
     network, X, labels = parts(model, *data)
     args = network, X, labels, np.ones(1500, np.float32), np.arange(1500), 1.0, 3
     whole = _ranker.fit_ranker(*args, 1)
-    monkeypatch.setattr(_ranker, "OUTPUT_ROOM", 500)
+    monkeypatch.setattr(_ranker, name, limit)
+    blocks, n_blocks = _ranker._blocks, []
+
+    def counted(starts, pair_rows, X, n_threads):
+        work = np.diff(np.append(0, np.cumsum(np.diff(X.indptr)[pair_rows]))[starts])
+        for first, room in blocks(starts, pair_rows, X, n_threads):
+            n = len(room) - 1
+            assert n == 1 or room[-1] <= _ranker.OUTPUT_ROOM
+            assert n <= n_threads or work[first:first + n].sum() <= (
+                _ranker.KERNEL_WORK * n_threads)
+            n_blocks.append(n)
+            yield first, room
+
+    monkeypatch.setattr(_ranker, "_blocks", counted)
     cut = _ranker.fit_ranker(*args, 2)
+    assert len(n_blocks) > 5 and sum(n_blocks) == len(cut.intercept)
     for a, b in zip(whole.arrays, cut.arrays, strict=True):
         np.testing.assert_array_equal(a, b)
 

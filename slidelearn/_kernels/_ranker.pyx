@@ -255,7 +255,7 @@ def train_rankers(
     p.max_iter = max_iter
     with nogil, parallel(num_threads=n_threads):
         thread = threadid()
-        for c in prange(counts.shape[0], schedule="dynamic", chunksize=4):
+        for c in prange(counts.shape[0], schedule="dynamic", chunksize=1):
             start = pair_starts[first + c]
             n = pair_starts[first + c + 1] - start
             counts[c] = 0

@@ -67,6 +67,15 @@ static inline float near_log2(float x) {
     return (float)bits_of_float(x) * 0x1p-23f - 127.0f;
 }
 
+/* The leaf functions of a level, in the order of leaf_t. */
+#define LEAF_TABLE(name, screen, fast_screen)                                              \
+    {                                                                                      \
+        name, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16),              \
+        LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(step), LEAF(step16),         \
+        LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise), screen, LEAF(kth_bound),    \
+        LEAF(chains), LEAF(rank), fast_screen,                                             \
+    }
+
 #define LEAF(name) scalar_##name
 #define LEVEL_NAME "scalar"
 #include "scalar.h"
@@ -113,6 +122,9 @@ static inline float near_log2(float x) {
 #pragma GCC target("avx512f,avx512vnni,prefer-vector-width=512")
 #endif
 #include "screen_vnni.h"
+#define LEAF(name) avx512_##name /* all but the first pass of the pruned search */
+static const leaf_t vnni_leaf = LEAF_TABLE("avx512vnni", vnni_screen, 1);
+#undef LEAF
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -130,11 +142,6 @@ static const leaf_t *leaf_find(const char *name) {
     if (!strcmp(name, "avx512") && __builtin_cpu_supports("avx512f")) return &avx512_leaf;
     if (!strcmp(name, "avx512vnni") && __builtin_cpu_supports("avx512f")
         && __builtin_cpu_supports("avx512vnni")) {
-        static leaf_t vnni_leaf; /* AVX-512's but for the first pass of the pruned search */
-        vnni_leaf = avx512_leaf;
-        vnni_leaf.name = "avx512vnni";
-        vnni_leaf.screen = vnni_screen;
-        vnni_leaf.fast_screen = 1;
         return &vnni_leaf;
     }
 #endif

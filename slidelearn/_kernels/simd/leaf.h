@@ -397,9 +397,4 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 
 #include "screen.h"
 
-static const leaf_t LEAF(leaf) = {
-    LEVEL_NAME, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16), LEAF(maximum),
-    LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow),
-    LEAF(gemm), LEAF(quantise), LEAF(screen), LEAF(kth_bound), LEAF(chains), LEAF(rank),
-    0,
-};
+static const leaf_t LEAF(leaf) = LEAF_TABLE(LEVEL_NAME, LEAF(screen), 0);

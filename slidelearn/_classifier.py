@@ -705,12 +705,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError("The parameters of this model are read-only (mapped with "
                              "mmap_mode='r', the default of SlideClassifier.load), so it can't be "
                              "trained further. Load it with mmap_mode=None, or 'c'.")
-        return _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
+        network = _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
+        self._optimizer_state.clear()  # it belongs to the network now, or to none
+        return network
 
     def _adopt(self, network: Network, keep_state: bool) -> None:
         """Make `network` this model's, before training: whatever happens then, there is a model."""
-        if hasattr(self, "_optimizer_state"):
-            self._optimizer_state.clear()  # it belongs to the network now, or to none
         self.__dict__.update(_state.as_attributes(network))
         self._optimizer_state = _state.optimizer_state(network) if keep_state else []
         self._activation_mean = np.zeros(network.output.weights.shape[1], np.float32)

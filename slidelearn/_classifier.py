@@ -596,20 +596,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 one_epoch: bool) -> Targets:
         known = self.classes_ if resume else classes
         if one_epoch and classes is not None:
-            classes = np.asarray(classes)
-            if classes.ndim != 1 or len(classes) == 0:
-                raise ValueError("classes must be a non-empty 1-D array of labels.")
-            classes = np.unique(classes)
+            classes = _labels.known_classes(classes)
             if resume and not np.array_equal(classes, self.classes_):
                 raise ValueError("`classes` is not the same as in the first call of partial_fit. "
                                  + _labels.NO_NEW_CLASSES)
             known = classes
-        targets = _labels.encode(y, n_samples, known, empty=one_epoch)
+        targets = _labels.encode(y, n_samples, known, empty=one_epoch,
+                                 multilabel=self._target_kind != "labels" if resume else None)
         if one_epoch and not resume and classes is None and not targets.multilabel:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        if resume and targets.multilabel != (self._target_kind != "labels"):
-            raise ValueError("y must be of the kind that the model was fitted with: "
-                             + ("an indicator." if self._target_kind != "labels" else "labels."))
         return targets
 
     def _start(self, targets: Targets) -> None:

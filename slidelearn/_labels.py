@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +44,8 @@ class Targets:
         return self.kind != "labels"
 
 
-def encode(y: Any, n_samples: int, classes: Any = None, *, empty: bool = False) -> Targets:
+def encode(y: Any, n_samples: int, classes: np.ndarray | None = None, *, empty: bool = False,
+           multilabel: bool | None = None) -> Targets:
     """Validate y and turn it into class indices.
 
     Parameters
@@ -54,24 +57,34 @@ def encode(y: Any, n_samples: int, classes: Any = None, *, empty: bool = False) 
         Known classes, to which y must belong; None to take them from y.
     empty : bool, default=False
         Whether an indicator may be without a single label.
+    multilabel : bool or None
+        Whether y must be an indicator, or must be labels; None if it may be either.
 
     Raises
     ------
     ValueError
         y is missing, has other than 0/1 in an indicator, a malformed sparse structure, labels
-        that are not discrete, NaN, unknown classes, no labels at all, or not one row a sample.
+        that are not discrete, NaN, unknown classes, no labels at all, not one row a sample, or
+        isn't of the kind asked for.
     """
     if y is None:
         raise ValueError("This SlideClassifier estimator requires y to be passed, but the target "
                          "y is None.")
     if getattr(y, "ndim", 0) == 2 and hasattr(y, "sparse"):  # pandas, of sparse columns alone
         y = y.sparse.to_coo()
+    if not sp.issparse(y):
+        y = _to_array(y)
+        if y.ndim > 2:
+            raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
+        _refuse_label_sets(y)
+    is_indicator = sp.issparse(y) or (y.ndim == 2 and y.shape[1] != 1)
+    if multilabel is not None and is_indicator != multilabel:
+        raise ValueError("y must be of the kind that the model was fitted with: "
+                         + ("an indicator." if multilabel else "labels."))
     if sp.issparse(y):
         targets = _encode_sparse(y)
     else:
-        y = _to_array(y)
-        two_dimensional = y.ndim == 2 and y.shape[1] != 1
-        targets = _encode_dense(y) if two_dimensional else _encode_labels(y, classes)
+        targets = _encode_dense(y) if is_indicator else _encode_labels(y, classes)
     if not empty and len(targets.matrix.indices) == 0:
         raise ValueError("y has no labels at all: every row of the indicator is empty.")
     if targets.matrix.n_rows != n_samples:
@@ -82,7 +95,7 @@ def encode(y: Any, n_samples: int, classes: Any = None, *, empty: bool = False) 
     return targets
 
 
-def _to_array(y: Any) -> np.ndarray:
+def _to_array(y: Any, name: str = "y") -> np.ndarray:
     if hasattr(y, "to_numpy"):  # pandas, polars
         extension = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
         missing = extension is not None and y.isna().any()
@@ -90,8 +103,9 @@ def _to_array(y: Any) -> np.ndarray:
     try:
         array = np.asarray(y)
     except ValueError as error:
-        raise ValueError("y must be labels or an indicator of zeros and ones, but its rows differ "
-                         f"in length. {BINARIZE}") from error
+        what = "labels or an indicator of zeros and ones" if name == "y" else "labels"
+        raise ValueError(f"{name} must be {what}, but its rows differ in length. {BINARIZE}"
+                         ) from error
     if (isinstance(y, (list, tuple)) and array.ndim == 1 and array.dtype.kind in "US"
             and not all(isinstance(label, (str, bytes)) for label in y)):
         return np.asarray(y, dtype=object)  # NaN or a number among strings isn't their spelling
@@ -113,30 +127,14 @@ def _refuse_label_sets(y: np.ndarray) -> None:
 
 
 def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
-    if y.ndim > 2:
-        raise ValueError(f"y must have one or two dimensions, got an array of shape {y.shape}.")
-    _refuse_label_sets(y)
-    if y.dtype.kind == "f":
-        _check_all_finite(y)
-    if y.dtype.kind == "S" or (y.dtype.kind == "O" and y.size and isinstance(y.flat[0], bytes)):
-        raise TypeError("y has labels of type bytes, which scikit-learn doesn't support: decode "
-                        "them, for example by np.char.decode(y).")
-    try:
+    y = _checked_labels(y, "y")
+    with _ordering(y, "y"):
         check_classification_targets(y)
         y = column_or_1d(y, warn=True)
         found, codes = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        kinds = [type(label) for label in y.ravel().tolist()]
-        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), None)
-        if place is None:
-            raise TypeError(f"y has labels of type {kinds[0].__name__}, which can't be ordered."
-                            ) from error
-        raise TypeError(f"y mixes types that can't be ordered: y[0] is {_shown(y.flat[0])}, "
-                        f"y[{place}] is {_shown(y.flat[place])}.") from error
     if len(y) == 0:
         raise ValueError("y has no samples.")
     if classes is not None:
-        classes = np.asarray(classes)
         if (found.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
             raise ValueError(f"y has labels of dtype {found.dtype}, but the known classes are of "
                              f"dtype {classes.dtype}.")
@@ -150,6 +148,53 @@ def _encode_labels(y: np.ndarray, classes: Any) -> Targets:
     matrix = CSR(np.arange(n + 1, dtype=np.int64), codes.astype(np.int32).ravel(),
                  np.ones(n, np.float32), (n, len(found)))
     return Targets(matrix, found, "labels")
+
+
+def known_classes(classes: Any) -> np.ndarray:
+    """The labels that the first `partial_fit` names, each once, in ascending order."""
+    classes = _to_array(classes, "classes")
+    if classes.ndim != 1 or len(classes) == 0:
+        raise ValueError("classes must be a non-empty 1-D array of labels.")
+    classes = _checked_labels(classes, "classes")
+    with _ordering(classes, "classes"):
+        classes = np.unique(classes)
+    if classes.dtype.kind == "O" and not isinstance(classes[0], str):
+        raise ValueError(f"classes has {_shown(classes[0])}, but labels that are objects must be "
+                         "strings.")
+    return classes
+
+
+def _checked_labels(y: np.ndarray, name: str) -> np.ndarray:
+    """Labels in the byte order of this machine, none of which is missing or of type bytes."""
+    kind = y.dtype.kind
+    if kind == "f":
+        _check_all_finite(y, name)
+    if kind in "mM" and np.isnat(y).any():
+        raise ValueError(f"Input {name} contains NaT.\nThe first such value is "
+                         f"{name}[{int(np.argmax(np.isnat(y).ravel()))}].")
+    if kind == "S" or (kind == "O" and y.size and isinstance(y.flat[0], bytes)):
+        raise TypeError(f"{name} has labels of type bytes, which scikit-learn doesn't support: "
+                        f"decode them, for example by np.char.decode({name}).")
+    if kind not in "biufcmMOU":
+        raise TypeError(f"{name} has dtype {y.dtype}, which isn't supported for labels: convert "
+                        f"them, for example by {name}.astype(object).")
+    return y.astype(y.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _ordering(y: np.ndarray, name: str) -> Iterator[None]:
+    """Say which labels can't be ordered when it turns out that some can't."""
+    try:
+        yield
+    except TypeError as error:
+        kinds = [type(label) for label in y.ravel().tolist()]
+        place = next((i for i, kind in enumerate(kinds) if kind is not kinds[0]), None)
+        if place is None:
+            raise TypeError(f"{name} has labels of type {kinds[0].__name__}, which can't be "
+                            "ordered.") from error
+        raise TypeError(f"{name} mixes types that can't be ordered: {name}[0] is "
+                        f"{_shown(y.flat[0])}, {name}[{place}] is {_shown(y.flat[place])}."
+                        ) from error
 
 
 def _encode_dense(y: np.ndarray) -> Targets:
@@ -209,12 +254,12 @@ def _check_distinct(y: Any) -> None:
         raise ValueError(f"y has more than one entry for y[{row[place]}, {column[place]}].")
 
 
-def _check_all_finite(y: np.ndarray) -> None:
+def _check_all_finite(y: np.ndarray, name: str = "y") -> None:
     try:
-        assert_all_finite(y, input_name="y")
+        assert_all_finite(y, input_name=name)
     except ValueError as error:
         place = ", ".join(str(i) for i in np.argwhere(~np.isfinite(y))[0])
-        raise ValueError(f"{error}\nThe first such value is y[{place}].") from None
+        raise ValueError(f"{error}\nThe first such value is {name}[{place}].") from None
 
 
 def _indicator(y: Any, kind: str) -> Targets:
@@ -226,13 +271,17 @@ def _indicator(y: Any, kind: str) -> Targets:
     return Targets(matrix, np.arange(y.shape[1]), kind)
 
 
-def _check_indicator_classes(targets: Targets, classes: Any) -> None:
-    classes = np.asarray(classes)
-    if not np.array_equal(classes, targets.classes):
-        n_columns = len(targets.classes)
+def _check_indicator_classes(targets: Targets, classes: np.ndarray) -> None:
+    if np.array_equal(classes, targets.classes):
+        return
+    n_columns, columns = len(targets.classes), np.arange(len(classes))
+    if np.array_equal(classes, columns):
         hint = f" {NO_NEW_CLASSES}" if len(classes) < n_columns else ""
-        raise ValueError(f"y is an indicator with {n_columns} columns, so the classes must be the "
-                         f"column numbers 0 to {n_columns - 1}; there are {len(classes)}.{hint}")
+        raise ValueError(f"y is an indicator with {n_columns} columns, but the known classes are "
+                         f"{len(classes)} columns.{hint}")
+    raise ValueError(f"y is an indicator with {n_columns} columns, so the classes must be the "
+                     f"column numbers 0 to {n_columns - 1}; the known ones begin with "
+                     f"{_shown(classes[0])}.")
 
 
 def decode_indicator(pairs: list[tuple[np.ndarray, np.ndarray]], shape: tuple[int, int],

@@ -31,6 +31,11 @@ def class_indices(labels: Any, classes: np.ndarray, multilabel: bool = False) ->
         columns = " (column numbers of the indicator)" if multilabel else ""
         raise ValueError(f"labels are of dtype {wanted.dtype}, but classes_ of {classes.dtype}"
                          f"{columns}.")
+    if wanted.dtype.kind == "O":
+        for label in wanted.ravel():
+            if not isinstance(label, str):
+                raise ValueError(f"{label!r} is none of the {len(classes)} classes of this model, "
+                                 "which are strings.")
     places = np.minimum(np.searchsorted(classes, wanted), len(classes) - 1)
     unknown = np.ravel(classes[places] != wanted)
     if unknown.any():

@@ -280,7 +280,7 @@ def test_indicators_of_another_width(data):
     for warm in (False, True):
         model = small(warm_start=warm).fit(X, Y)
         before = snapshot(model)
-        with pytest.raises(ValueError, match=r"indicator with 3 columns.*there are 4\.$"):
+        with pytest.raises(ValueError, match=r"with 3 columns.*known classes are 4 columns\.$"):
             (model.fit if warm else model.partial_fit)(X, Y[:, :3])
         with pytest.raises(ValueError, match=r"indicator with 8 columns.*Classes can't be added"):
             (model.fit if warm else model.partial_fit)(X, sp.hstack([Y, Y]))
@@ -317,6 +317,47 @@ def test_classes(data):
     with pytest.raises(ValueError, match=r"1 label\(s\) that are not among the 5 known"):
         model.set_params(warm_start=True).fit(X, np.where(y == "a", "z", y))
     assert_same_state(snapshot(model.set_params(warm_start=False)), before)
+
+
+@pytest.mark.parametrize("labels, bad, error, match", [
+    ([0, 1], [0, 1, np.nan], ValueError, r"classes contains NaN.*\n.*classes\[2\]"),
+    ([0, 1], [np.inf, 0, 1], ValueError, r"classes contains infinity.*\n.*classes\[0\]"),
+    (["a", "b"], ["a", "b", np.nan], TypeError, "classes mixes types.*'a', classes.2. is nan"),
+    (["a", "b"], ["a", "b", 1], TypeError, "classes mixes types.*'a', classes.2. is 1"),
+    (["a", "b"], ["a", "b", None], TypeError, "classes mixes types.*'a', classes.2. is None"),
+    ([0, 1], [0, 1, None], TypeError, "classes mixes types.* is 0, classes.2. is None"),
+    ([0, 1], np.array([0, 1], object), ValueError, "classes has 0, but labels that are objects"),
+    (["a", "b"], [b"a", b"b"], TypeError, r"classes has labels of type bytes.*np.char.decode"),
+    (["a", "b"], [["a"], ["b", "c"]], ValueError, "classes must be labels, but its rows differ"),
+    (np.array([0, 1], "M8[D]"), np.array([0, 1, "NaT"], "M8[D]"), ValueError,
+     r"classes contains NaT.*\n.*classes\[2\]"),
+], ids=str)
+def test_bad_classes(data, labels, bad, error, match):
+    y = np.asarray(labels)[np.arange(12) % 2]
+    with pytest.raises(error, match=match):
+        small().partial_fit(data[0], y, classes=bad)
+
+
+def test_missing_dates(data):
+    y = np.array(["2020-01-01", "NaT"], "M8[D]")[np.arange(12) // 11]
+    with pytest.raises(ValueError, match=r"y contains NaT.*\n.*y\[11\]"):
+        small().fit(data[0], y)
+
+
+def test_indicator_of_other_classes(data):
+    X, Y = data
+    model = small(warm_start=True).partial_fit(X, Y)
+    n_columns = Y.shape[1]
+    for method in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=f"indicator with 2 columns, but the known classes are "
+                                             f"{n_columns} columns"):
+            method(X, Y[:, :2])
+    with pytest.raises(ValueError, match=r"column numbers 0 to .*the known ones begin with 'a'"):
+        small().partial_fit(X, Y, classes=list("abcdefgh")[:n_columns])
+    labels = small(warm_start=True).fit(X, np.arange(12) % 4)
+    for method in (labels.fit, labels.partial_fit):
+        with pytest.raises(ValueError, match="kind that the model was fitted with: labels"):
+            method(X, Y)
 
 
 # ---- sample_weight -----------------------------------------------------------------------------

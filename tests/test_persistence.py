@@ -355,3 +355,19 @@ def test_parameters_set_by_hand_are_checked(tiny, method):
         getattr(model, method)(tiny[0], **options)
     model._coefs[0] = np.zeros((5, 16), np.float32)
     getattr(model, method)(tiny[0], **options)
+
+
+@pytest.mark.parametrize("dtype", [">i4", ">U2", ">f8", ">M8[D]", "<i2"])
+def test_labels_of_any_byte_order(tmp_path, dtype):
+    """Classes have the byte order of this machine, so that all that is saved can be loaded."""
+    X, y = np.eye(12, dtype=np.float32), (np.arange(12) % 4).astype(dtype)
+    native = y.dtype.newbyteorder("=")
+    for model in (small().fit(X, y), small().partial_fit(X, y, classes=np.unique(y))):
+        assert model.classes_.dtype == native and model.classes_.dtype.isnative
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X),
+                                      model.predict(X))
+        assert np.isin(model.predict(X), y).all()
+        if native.kind != "M":
+            model.export(tmp_path / "model")
+            loaded = SlideClassifier.load(tmp_path / "model")
+            np.testing.assert_array_equal(loaded.predict(X), model.predict(X))

@@ -92,7 +92,8 @@ def test_like_classes_are_found():
 
 @pytest.mark.parametrize("labels, match", [
     ("class 99", "'class 99' is none of the 60 classes"), (["class 01", "x"], "'x' is none"),
-    (3, "labels are of dtype int64"), ([["class 01"]], r"1-D array of labels, got .*\(1, 1\)"),
+    (3, "labels are of dtype int64"), (None, r"None is none of the 60 .* which are strings"),
+    ([["class 01"]], r"1-D array of labels, got .*\(1, 1\)"),
 ], ids=str)
 def test_bad_labels(fitted, labels, match):
     with pytest.raises(ValueError, match=match):

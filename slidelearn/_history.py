@@ -27,13 +27,10 @@ class History:
     ----------
     table : dict of str to list of float or int
         One list for each of `COLUMNS`, all of the same length.
-    n_new : int
-        Epochs added by this object.
     """
 
     def __init__(self, before: Table) -> None:
         self.table: Table = {name: list(before.get(name, ())) for name in COLUMNS}
-        self.n_new = 0
 
     def start_epoch(self, trainer: Trainer) -> None:
         self._start = perf_counter()
@@ -51,7 +48,6 @@ class History:
         }
         for name, column in self.table.items():
             column.append(row[name])
-        self.n_new += 1
 
     def validated(self, score: float, seconds: float) -> None:
         """Complete the last row."""

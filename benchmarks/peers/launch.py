@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -180,4 +180,10 @@ def run_all(jobs, n_at_once):
             yield job()
         return
     with ThreadPoolExecutor(n_at_once) as pool:
-        yield from pool.map(lambda job: job(), jobs)
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()

@@ -1,4 +1,8 @@
-"""The dense softmax layer of `dense.py`: numpy and BLAS, and the Adam of slidelearn."""
+"""The dense softmax layer of `dense.py`: numpy and BLAS.
+
+Its Adam adds an epsilon of 1e-8 to the root before that is corrected for its bias (Kingma & Ba
+2015, end of section 2); slidelearn adds 3e-5 to the corrected root, as algorithm 1 there does.
+"""
 
 import math
 

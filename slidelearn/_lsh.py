@@ -391,7 +391,8 @@ class LSHIndex:
         Raises
         ------
         ValueError
-            An array is missing, of another dtype or shape, or refers to rows that aren't there.
+            An array is missing, of another dtype or shape, or refers to rows that aren't there, or
+            to one twice in a table.
         """
         wanted = {"indptr": (np.int32, (self.n_tables, 2**self.table_bits + 1)),
                   "ids": (np.int32, (self.n_tables, self.n_rows)),
@@ -404,6 +405,7 @@ class LSHIndex:
                                  f"{shape}.")
         if not np.isfinite(tables["query_mean"]).all():
             raise ValueError("query_mean of hash tables must be finite.")
+        found = np.empty(self.n_rows, dtype=bool)
         for starts, rows in zip(tables["indptr"], tables["ids"], strict=True):
             sizes = np.diff(starts.astype(np.int64))
             used = rows[:max(0, int(starts[-1]))]
@@ -412,6 +414,10 @@ class LSHIndex:
                     or used.max(initial=0) >= self.n_rows):
                 raise ValueError("hash tables have a bucket that is too large, or a row that "
                                  "isn't there.")
+            found[:] = False
+            found[used] = True
+            if np.count_nonzero(found) < len(used):
+                raise ValueError("hash tables have a row that is twice in one table.")
         self.indptr, self.ids = tables["indptr"], tables["ids"]
         self.query_mean = tables["query_mean"]
         self.is_built = True

@@ -390,6 +390,11 @@ def test_tampered_arrays(tiny, path):
     for place, value in ((0, 1), (0, -1), (1, 3), (1, -5), (-1, 5), (-1, 2**31 - 1), (-1, -1)):
         fails(lambda tensors, value=value, place=place:
               tensors["tables.indptr"].array[2].__setitem__(place, value))
+    for row in range(4):
+        fails(lambda tensors, row=row: tensors["tables.ids"].array.__setitem__(slice(None), row))
+    for place in ((2, 1), (2, slice(None)), slice(None)):  # the first row of a table, again
+        fails(lambda tensors, place=place: tensors["tables.ids"].array.__setitem__(
+            place, tensors["tables.ids"].array[2, 0]))
     for name in ("indptr", "ids", "query_mean"):
         fails(lambda tensors, name=name: tensors.pop(f"tables.{name}"))
         fails(lambda tensors, name=name: tensors.__setitem__(

@@ -112,6 +112,7 @@ def most_collisions(const int32_t[:, ::1] indptr, const int32_t[:, ::1] ids,
     ----------
     indptr : int32 array of shape (n_tables, n_slots + 1)
     ids : int32 array of shape (n_tables, n_rows)
+        No row is twice in a table: it would collide more often than there are counters.
     slots : int32 array of shape (n_tables, n_samples)
         Entries in [0, n_slots).
     min_collisions : int

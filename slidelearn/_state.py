@@ -288,7 +288,7 @@ def _check_ranker(arrays: list[np.ndarray], n_classes: int, n_features: int) -> 
         return
     indptr, indices, data, intercept, penalty = arrays
     _check_array("_ranker[0]", indptr, (n_classes + 1,), np.int64)
-    if indptr[0] != 0 or np.any(np.diff(indptr) < 0):
+    if indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):  # a difference might overflow
         raise ValueError("_ranker[0] must rise from 0.")
     _check_array("_ranker[1]", indices, (int(indptr[-1]),), np.int32)
     _check_array("_ranker[2]", data, (int(indptr[-1]),))

@@ -187,6 +187,9 @@ def test_refused_values(fitted):
     }
     for path, value in refused.items():
         assert not survives(replaced(state, path, value), X, y), path
+    falls = state["_ranker"][0].copy()
+    falls[1:3] = 2**40, 2**40 - 2**63 - 1  # no difference is negative in 64 bits
+    assert not survives(replaced(state, ("_ranker", 0), falls), X, y)
     same = np.repeat(state["classes_"][:1], 4)
     assert not survives(replaced(state, ("classes_",), same), X, y)
 

@@ -298,6 +298,11 @@ def _check_ranker(arrays: list[np.ndarray], n_classes: int, n_features: int) -> 
         raise ValueError(f"_ranker[4] must not be negative, found {penalty[0]}.")
     if len(indices) and (indices.min() < 0 or indices.max() >= n_features):
         raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
+    rises = indices[1:] > indices[:-1]
+    inside = slice(indptr.searchsorted(0, "right"), indptr.searchsorted(len(indices)))
+    rises[indptr[inside] - 1] = True  # from one class to another it may fall
+    if not rises.all():  # features are found by bisection
+        raise ValueError("_ranker[1] must ascend within each class.")
 
 
 def _check_array(name: str, array: Any, shape: tuple[int, ...], dtype: DTypeLike = np.float32,

@@ -190,6 +190,12 @@ def test_refused_values(fitted):
     falls = state["_ranker"][0].copy()
     falls[1:3] = 2**40, 2**40 - 2**63 - 1  # no difference is negative in 64 bits
     assert not survives(replaced(state, ("_ranker", 0), falls), X, y)
+    start = int(np.flatnonzero(np.diff(state["_ranker"][0]) > 1)[0])
+    place = int(state["_ranker"][0][start])
+    for two in (state["_ranker"][1][place:place + 2][::-1], state["_ranker"][1][place]):
+        features = state["_ranker"][1].copy()
+        features[place:place + 2] = two  # that descend, or are the same
+        assert not survives(replaced(state, ("_ranker", 1), features), X, y)
     same = np.repeat(state["classes_"][:1], 4)
     assert not survives(replaced(state, ("classes_",), same), X, y)
 

@@ -97,7 +97,7 @@ def read(path: str | os.PathLike[str],
     ------
     ValueError
         The file isn't one, is shorter or longer than its header says, or has an array whose place
-        doesn't fit its dtype and shape.
+        doesn't fit its dtype and shape, or arrays that overlap or leave gaps.
     """
     size = os.stat(path).st_size
     with open(path, "rb") as stream:
@@ -109,10 +109,12 @@ def read(path: str | os.PathLike[str],
                              if pickled else "it isn't a safetensors file, or is cut short.")
         entries, metadata = _parse(stream.read(length))
     first = 8 + length
-    ends = [offsets[1] for _, _, offsets in entries.values()]
-    if first + max(ends, default=0) != size:
-        raise ValueError(f"it has {size} bytes, but its header speaks of "
-                         f"{first + max(ends, default=0)}.")
+    places = sorted(offsets for _, _, offsets in entries.values())
+    ends = [0, *(end for _, end in places)]
+    if first + max(ends) != size:
+        raise ValueError(f"it has {size} bytes, but its header speaks of {first + max(ends)}.")
+    if [begin for begin, _ in places] != ends[:-1]:
+        raise ValueError("its arrays overlap, or there are gaps between them.")
     data = (np.fromfile(path, np.uint8) if mmap_mode is None
             else np.asarray(np.memmap(path, np.uint8, mmap_mode)))
     if len(data) != size:

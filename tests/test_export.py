@@ -333,6 +333,8 @@ HEADERS = {
     "backwards": put("output.weights", "data_offsets", value=[256, 0]),
     "three offsets": put("output.weights", "data_offsets", value=[0, 256, 512]),
     "unaligned": put("output.weights", "data_offsets", value=[1, 257]),
+    "overlap": put("output.weights", "data_offsets", value=[64, 320]),
+    "gap": put("_gap.output.bias", value=...),
     "no metadata": put("__metadata__", value=...), "metadata": put("__metadata__", value=3),
     "metadata numbers": put("__metadata__", "_slidelearn_format", value=1),
     "no format": put("__metadata__", "_slidelearn_format", value=...),

@@ -46,17 +46,18 @@ class SamplingPlan:
     def hashes(self) -> bool:
         return self.sampling in ("vanilla", "topk", "threshold")
 
-    def make_index(self, output: Layer, seed: int, n_threads: int) -> LSHIndex:
+    def make_index(self, output: Layer, seed: int) -> LSHIndex:
         n_classes, width = output.weights.shape
         return LSHIndex(
             n_classes, width, hash_function=self.hash_function, hash_length=self.hash_length,
             n_tables=self.n_tables, bucket_size=self.bucket_size, insertion=self.insertion,
-            center=self.center, seed=seed, n_threads=n_threads,
+            center=self.center, seed=seed,
         )
 
     def built_index(self, output: Layer, seed: int, mean: np.ndarray, n_threads: int) -> LSHIndex:
         """Tables of `output` for prediction, `mean` being that of activations."""
-        return self.make_index(output, seed, n_threads).build(output.weights, output.bias, mean)
+        return self.make_index(output, seed).build(output.weights, output.bias, mean,
+                                                   n_threads=n_threads)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ActiveSetSampler:
         self._shared = np.empty(min(n_classes, most_labels + plan.n_random), np.int32)
         self._index: LSHIndex | None = None
         if plan.hashes:
-            self._index = plan.make_index(output, _hashing.stream_key(key, KEY_HASH), n_threads)
+            self._index = plan.make_index(output, _hashing.stream_key(key, KEY_HASH))
             self._schedule = RebuildSchedule(plan.rebuild_interval, plan.rebuild_growth,
                                              plan.redraw_every)
             self._mean = np.zeros(output.weights.shape[1], np.float32)
@@ -170,6 +171,7 @@ class ActiveSetSampler:
                 n_candidates=min(plan.n_candidates, len(self.slot)),
                 min_collisions=plan.min_collisions,
                 sample_keys=np.uint64(probe) + np.arange(n, dtype=np.uint64),
+                n_threads=self.n_threads,
             )
         floor = 0 if plan.share_random else plan.n_random
         own, counts = self._own[:n], np.empty(n, np.int32)
@@ -195,12 +197,13 @@ class ActiveSetSampler:
         start = perf_counter()
         weights, bias = self.output.weights, self.output.bias
         if action == "update":
-            self._index.update(weights, bias, np.flatnonzero(self._changed))
+            self._index.update(weights, bias, np.flatnonzero(self._changed),
+                               n_threads=self.n_threads)
         else:
             if action == "redraw":
                 key = _hashing.stream_key(self.key, KEY_HASH)
                 self._index.redraw(_hashing.stream_key(key, step))
-            self._index.build(weights, bias, self._mean)
+            self._index.build(weights, bias, self._mean, n_threads=self.n_threads)
         self._changed[:] = False
         self.n_rebuilds += 1
         self.rebuild_seconds += perf_counter() - start

@@ -47,6 +47,8 @@ MatrixLike: TypeAlias = Any  # array-like, sparse matrix or array, or dataframe:
 TargetLike: TypeAlias = Any  # labels or an indicator, in such forms
 Monitor: TypeAlias = Callable[[int, "SlideClassifier", dict[str, float]], object]
 Derived: TypeAlias = Callable[[Network, int], State]
+# Hash tables, and what they were made by and of: the plan, and the weights of the output layer.
+HashTables: TypeAlias = tuple[SamplingPlan, LSHIndex, NDArray[Any]]
 
 
 class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -329,7 +331,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     _parameter_constraints = CONSTRAINTS
     _ranker: list[np.ndarray]
-    _index: tuple[SamplingPlan, LSHIndex] | None  # hash tables, and what they were made by
+    _index: HashTables | None
     _optimizer_state: list[list[np.ndarray]]  # of each layer, see _state.optimizer_state
 
     classes_: NDArray[Any]
@@ -1167,19 +1169,19 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return _state.as_network(self.__dict__)
 
     def _hash_index(self, network: Network, n_threads: int) -> LSHIndex:
-        plan = self._sampling_plan()
-        if self._index is None or self._index[0] != plan:
-            self._index = plan, plan.built_index(network.output, self._seed, self._activation_mean,
-                                                 n_threads)
-        index = self._index[1]
-        index.n_threads = n_threads
-        return index
+        plan, weights = self._sampling_plan(), network.output.weights
+        tables = self._index  # another thread may set it meanwhile
+        if (tables is None or tables[0] != plan
+                or tables[2].ctypes.data != weights.ctypes.data):
+            index = plan.built_index(network.output, self._seed, self._activation_mean, n_threads)
+            tables = self._index = plan, index, weights
+        return tables[1]
 
     def _adopt_tables(self, tables: Mapping[str, np.ndarray]) -> None:
         """Use hash tables from a file."""
         check_parameters(self)
-        plan = self._sampling_plan()
-        self._index = plan, plan.make_index(self._network().output, self._seed, 1).adopt(tables)
+        plan, output = self._sampling_plan(), self._network().output
+        self._index = plan, plan.make_index(output, self._seed).adopt(tables), output.weights
 
     # -------------------------------------------------- scikit-learn protocol
 

@@ -56,14 +56,14 @@ class SignHash:
     code_bits: ClassVar[int] = 1
 
     @classmethod
-    def draw(cls, seed: int, n_codes: int, n_coordinates: int, n_threads: int) -> Self:
+    def draw(cls, seed: int, n_codes: int, n_coordinates: int) -> Self:
         n_projected = min(n_coordinates, max(MIN_PROJECTED, -(-n_coordinates // 3)))
         permutations = np.empty((n_codes, n_coordinates), dtype=np.int32)
         key = _hashing.stream_key(seed, PERMUTATIONS)
-        _hashing.random_permutations(key, permutations, n_threads)
+        _hashing.random_permutations(key, permutations, 1)
         n_plus = np.empty(n_codes, dtype=np.int32)
         key = _hashing.stream_key(seed, SIGNS)
-        _hashing.random_heads(key, n_projected, n_plus, n_threads)
+        _hashing.random_heads(key, n_projected, n_plus, 1)
         # Coordinates are in random order, so all that is random about signs is how many are 1.
         projections = np.full((n_codes, n_projected + 2), -1, dtype=np.int32)
         place = np.arange(n_projected)
@@ -108,15 +108,13 @@ class WinnerHash:
     borrow_key: int
 
     @classmethod
-    def draw(
-        cls, family: str, seed: int, n_codes: int, n_coordinates: int, n_threads: int
-    ) -> Self:
+    def draw(cls, family: str, seed: int, n_codes: int, n_coordinates: int) -> Self:
         width = min(BIN_WIDTH, n_coordinates)
         per_permutation = 1 if family == "wta" else n_coordinates // width
         n_permutations = -(-n_codes // per_permutation)
         permutations = np.empty((n_permutations, n_coordinates), dtype=np.int32)
         key = _hashing.stream_key(seed, PERMUTATIONS)
-        _hashing.random_permutations(key, permutations, n_threads)
+        _hashing.random_permutations(key, permutations, 1)
         bins = permutations[:, : per_permutation * width].reshape(-1, width)[:n_codes]
         return cls(
             bins=np.ascontiguousarray(bins),
@@ -151,6 +149,9 @@ class LSHIndex:
     number that all rows share, so that it orders the rows as the logits do; centred, activations
     that all lie in one orthant (ReLU) are told apart much better.
 
+    What works on arrays takes `n_threads`, on which no result depends. A query changes nothing, so
+    that several threads may ask one index at once.
+
     Parameters
     ----------
     n_rows, n_columns : int
@@ -166,8 +167,7 @@ class LSHIndex:
         What survives in an overflowing bucket: the last rows, or a uniform random sample.
     center : bool, default=True
     seed : int
-        In [0, 2**64). The same seed and weights make the same tables, whatever `n_threads` is.
-    n_threads : int, default=1
+        In [0, 2**64). The same seed and weights make the same tables.
 
     Attributes
     ----------
@@ -206,7 +206,6 @@ class LSHIndex:
     insertion: str = "fifo"
     center: bool = True
     seed: int
-    n_threads: int = 1
     n_codes: int = field(init=False)
     table_bits: int = field(init=False)
     row_mean: Array = field(init=False)
@@ -222,7 +221,7 @@ class LSHIndex:
         _check_choice("insertion", self.insertion, INSERTIONS)
         if self.hash_length is None:
             self.hash_length = HASH_LENGTHS[self.hash_function]
-        for name in ("n_rows", "n_columns", "hash_length", "n_tables", "bucket_size", "n_threads"):
+        for name in ("n_rows", "n_columns", "hash_length", "n_tables", "bucket_size"):
             setattr(self, name, _check_int(name, getattr(self, name), 1, 2**31 - 1))
         self.n_codes = self.n_tables * self.hash_length
         self.row_mean = np.zeros(self.n_columns, dtype=np.float32)
@@ -240,7 +239,7 @@ class LSHIndex:
     def redraw(self, seed: int) -> Self:
         """Draw fresh hash functions from `seed`; the tables are gone until the next `build`."""
         self.seed = _check_int("seed", seed, 0, 2**64 - 1)
-        sizes = (self.n_codes, self.n_columns + 1, self.n_threads)
+        sizes = (self.n_codes, self.n_columns + 1)
         self._hash = (
             SignHash.draw(self.seed, *sizes)
             if self.hash_function == "simhash"
@@ -252,7 +251,8 @@ class LSHIndex:
         self.is_built = False
         return self
 
-    def build(self, weights: Array, bias: Array, query_mean: ArrayLike | None = None) -> Self:
+    def build(self, weights: Array, bias: Array, query_mean: ArrayLike | None = None, *,
+              n_threads: int = 1) -> Self:
         """Hash all rows and fill the tables.
 
         Parameters
@@ -261,26 +261,28 @@ class LSHIndex:
         bias : float32 array of shape (n_rows,)
         query_mean : array-like of shape (n_columns,), default=None
             Mean activation to centre queries with; None means zeros. Unused without `center`.
+        n_threads : int, default=1
         """
         weights, bias = self._check_layer(weights, bias)
         self.is_built = False
         if self.center:
             means = np.empty(self.n_columns)
-            _hashing.column_means(weights, means, self.n_threads)
+            _hashing.column_means(weights, means, n_threads)
             self.row_mean = means.astype(np.float32)
             if query_mean is None:
                 query_mean = np.zeros(self.n_columns)
             self.query_mean = _check_array("query_mean", query_mean, (self.n_columns,)).copy()
             mean = np.empty(1)
-            biases = self._shifted_biases(weights, bias).astype(np.float32)
-            _hashing.column_means(biases[:, None], mean, self.n_threads)
+            biases = self._shifted_biases(weights, bias, n_threads).astype(np.float32)
+            _hashing.column_means(biases[:, None], mean, n_threads)
             self.bias_mean = float(mean[0])
         self.slots = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
-        self._hash_rows(weights, bias, np.arange(self.n_rows, dtype=np.int32))
-        self._fill_tables()
+        self._hash_rows(weights, bias, np.arange(self.n_rows, dtype=np.int32), n_threads)
+        self._fill_tables(n_threads)
         return self
 
-    def update(self, weights: Array, bias: Array, changed_rows: ArrayLike) -> Self:
+    def update(self, weights: Array, bias: Array, changed_rows: ArrayLike, *,
+               n_threads: int = 1) -> Self:
         """Hash only the rows that changed, and fill the tables again.
 
         Hash functions and means stay what they were, so the tables are those that hashing all
@@ -292,6 +294,7 @@ class LSHIndex:
             As for `build`.
         changed_rows : array-like of int
             Row numbers in any order; repetitions are harmless.
+        n_threads : int, default=1
         """
         self._check_built()
         weights, bias = self._check_layer(weights, bias)
@@ -303,8 +306,8 @@ class LSHIndex:
         if rows[0] < 0 or rows[-1] >= self.n_rows:
             raise ValueError(f"changed_rows must lie in [0, {self.n_rows}).")
         self.is_built = False
-        self._hash_rows(weights, bias, rows.astype(np.int32))
-        self._fill_tables()
+        self._hash_rows(weights, bias, rows.astype(np.int32), n_threads)
+        self._fill_tables(n_threads)
         return self
 
     def query(
@@ -315,6 +318,7 @@ class LSHIndex:
         n_candidates: int,
         min_collisions: int = 1,
         sample_keys: ArrayLike | None = None,
+        n_threads: int = 1,
     ) -> tuple[Array, Array]:
         """Candidate rows of each activation: those that share its buckets.
 
@@ -330,6 +334,7 @@ class LSHIndex:
             Used by "threshold" only.
         sample_keys : array-like of uint64 of shape (n_samples,), default=None
             Needed by "vanilla" only: the key of each sample's random order.
+        n_threads : int, default=1
 
         Returns
         -------
@@ -356,7 +361,7 @@ class LSHIndex:
                 raise ValueError(f"sample_keys has shape {keys.shape}, expected ({n_samples},).")
             key = _hashing.stream_key(self.seed, PROBING)
 
-        n_threads = max(1, min(self.n_threads, n_samples))
+        n_threads = max(1, min(n_threads, n_samples))
         n_touched = min(self.n_rows, n_candidates if vanilla else self.n_tables * self.bucket_size)
         n_counters = max(_tables.SORT_COUNTERS, self.n_tables + 2)
         scratch = (
@@ -368,7 +373,7 @@ class LSHIndex:
         counts = np.empty(n_samples, dtype=np.int32)
         for start in range(0, n_samples, CHUNK_SAMPLES):
             part = slice(start, start + CHUNK_SAMPLES)
-            slots = self.hash(hidden[part])
+            slots = self.hash(hidden[part], n_threads=n_threads)
             if vanilla:
                 _tables.first_collisions(self.indptr, self.ids, slots, key, keys[part],
                                          *scratch, ids[part], counts[part], n_threads)
@@ -423,51 +428,52 @@ class LSHIndex:
         self.is_built = True
         return self
 
-    def hash(self, hidden: ArrayLike) -> Array:
+    def hash(self, hidden: ArrayLike, *, n_threads: int = 1) -> Array:
         """Slots of queries: int32 array of shape (n_tables, n_samples)."""
         hidden = _check_array("hidden", hidden, (None, self.n_columns))
         slots = np.empty((self.n_tables, len(hidden)), dtype=np.int32)
         ones = np.ones(len(hidden), dtype=np.float32)
         rows = np.arange(len(hidden), dtype=np.int32)
-        self._hash_vectors(hidden, ones, self.query_mean, rows, slots)
+        self._hash_vectors(hidden, ones, self.query_mean, rows, slots, n_threads)
         return slots
 
-    def _hash_rows(self, weights: Array, bias: Array, rows: Array) -> None:
+    def _hash_rows(self, weights: Array, bias: Array, rows: Array, n_threads: int) -> None:
         last = bias
         if self.center:
-            last = (self._shifted_biases(weights, bias) - self.bias_mean).astype(np.float32)
-        self._hash_vectors(weights, last, self.row_mean, rows, self.slots)
+            biases = self._shifted_biases(weights, bias, n_threads)
+            last = (biases - self.bias_mean).astype(np.float32)
+        self._hash_vectors(weights, last, self.row_mean, rows, self.slots, n_threads)
 
-    def _shifted_biases(self, weights: Array, bias: Array) -> Array:
+    def _shifted_biases(self, weights: Array, bias: Array, n_threads: int) -> Array:
         biases = np.empty(self.n_rows)
         mean = self.query_mean.astype(np.float64)
-        _hashing.shifted_biases(weights, bias, mean, biases, self.n_threads)
+        _hashing.shifted_biases(weights, bias, mean, biases, n_threads)
         return biases
 
     def _hash_vectors(self, vectors: np.ndarray, last: np.ndarray, shift: np.ndarray,
-                      rows: np.ndarray, slots: np.ndarray) -> None:
+                      rows: np.ndarray, slots: np.ndarray, n_threads: int) -> None:
         lanes = _hashing.TILE_LANES
-        tiles = np.empty((self.n_threads, (self.n_columns + 1) * lanes), dtype=np.float32)
-        codes = np.empty((self.n_threads, self.n_codes * lanes), dtype=np.int32)
-        chunk = lanes * max(self.n_threads, CHUNK_STEPS // (lanes * self._hash.steps_per_row))
+        tiles = np.empty((n_threads, (self.n_columns + 1) * lanes), dtype=np.float32)
+        codes = np.empty((n_threads, self.n_codes * lanes), dtype=np.int32)
+        chunk = lanes * max(n_threads, CHUNK_STEPS // (lanes * self._hash.steps_per_row))
         for start in range(0, len(rows), chunk):
             self._hash(vectors, last, shift, rows[start : start + chunk], self.table_bits,
-                       tiles, codes, slots, self.n_threads)
+                       tiles, codes, slots, n_threads)
 
-    def _fill_tables(self) -> None:
+    def _fill_tables(self, n_threads: int) -> None:
         n_slots = 2**self.table_bits
         if self.ids.size == 0:
             self.indptr = np.empty((self.n_tables, n_slots + 1), dtype=np.int32)
             self.ids = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
-        seen = np.empty((self.n_threads, n_slots), dtype=np.int32)
+        seen = np.empty((n_threads, n_slots), dtype=np.int32)
         key = _hashing.stream_key(self.seed, RESERVOIRS)
         keys = np.array([_hashing.stream_key(key, t) for t in range(self.n_tables)], np.uint64)
-        chunk = self.n_threads * max(1, CHUNK_STEPS // (32 * (self.n_rows + n_slots)))
+        chunk = n_threads * max(1, CHUNK_STEPS // (32 * (self.n_rows + n_slots)))
         for start in range(0, self.n_tables, chunk):
             part = slice(start, start + chunk)
             _tables.build_tables(self.slots[part], self.bucket_size,
                                  self.insertion == "reservoir", keys[part], seen,
-                                 self.indptr[part], self.ids[part], self.n_threads)
+                                 self.indptr[part], self.ids[part], n_threads)
         self.is_built = True
 
     def _check_built(self) -> None:
@@ -510,7 +516,7 @@ class LSHIndex:
         if not fits or slots.min() < 0 or slots.max() >= 2**self.table_bits:
             raise ValueError("The slots of a pickled LSHIndex do not fit its parameters.")
         self.slots = np.ascontiguousarray(slots)
-        self._fill_tables()
+        self._fill_tables(1)
 
 
 @dataclass

@@ -232,7 +232,8 @@ def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, r
     size = max(1, CHUNK_FLOATS // (width + 2 * n_kept + n_candidates))
     classes, scores = np.empty((len(rows), k), np.int32), np.empty((len(rows), k), np.float32)
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
-        candidates, counts = index.query(hidden, strategy="topk", n_candidates=n_candidates)
+        candidates, counts = index.query(hidden, strategy="topk", n_candidates=n_candidates,
+                                         n_threads=n_threads)
         found = np.full((len(hidden), n_kept), NO_CLASS, np.int32)
         best = np.full((len(hidden), n_kept), -np.inf, np.float32)
         _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts, best, found,

@@ -77,7 +77,7 @@ def test_index_equals_oracle(family, n_rows, n_columns, center, insertion, seed)
         np.testing.assert_array_equal(index.query_mean, hidden.mean(axis=0))
         last = bias + weights.astype(float) @ index.query_mean.astype(float)
         assert index.bias_mean == pytest.approx(last.mean(), abs=1e-6)
-        last = index._shifted_biases(weights, bias) - index.bias_mean
+        last = index._shifted_biases(weights, bias, 1) - index.bias_mean
     slots = oracle_slots(index, weights, last.astype(np.float32), index.row_mean)
     np.testing.assert_array_equal(index.slots, slots)
     for table in range(index.n_tables):
@@ -102,7 +102,7 @@ def test_inner_products_keep_the_order_of_logits(center):
     index = make_index(weights, center=center).build(weights, bias, hidden.mean(axis=0))
     last = bias
     if center:
-        last = index._shifted_biases(weights, bias) - index.bias_mean
+        last = index._shifted_biases(weights, bias, 1) - index.bias_mean
     rows = np.column_stack([weights - index.row_mean, last])
     queries = np.column_stack([hidden - index.query_mean, np.ones(len(hidden))])
     difference = queries @ rows.T - (hidden @ weights.T + bias)
@@ -115,10 +115,11 @@ def test_any_number_of_threads_makes_the_same_bits(family):
     keys = np.arange(50)
     made = []
     for n_threads in (1, 2, 4, 8):
-        index = make_index(weights, hash_function=family, insertion="reservoir",
-                           n_threads=n_threads).build(weights, bias, hidden.mean(axis=0))
+        index = make_index(weights, hash_function=family, insertion="reservoir")
+        index.build(weights, bias, hidden.mean(axis=0), n_threads=n_threads)
+        index.update(weights[::-1].copy(), bias, range(0, 300, 2), n_threads=n_threads)
         found = [index.query(hidden, strategy=strategy, n_candidates=30, min_collisions=2,
-                             sample_keys=keys) for strategy in STRATEGIES]
+                             sample_keys=keys, n_threads=n_threads) for strategy in STRATEGIES]
         made.append((index, found))
     for index, found in made[1:]:
         assert_same_tables(index, made[0][0])
@@ -265,7 +266,6 @@ def test_no_samples_and_no_candidates(family, strategy):
     ({"n_tables": 0}, "n_tables"),
     ({"n_tables": True}, "n_tables"),
     ({"bucket_size": 2.0}, "bucket_size"),
-    ({"n_threads": 0}, "n_threads"),
     ({"seed": -1}, "seed"),
     ({"seed": 2**64}, "seed"),
     ({"hash_length": 64}, "63 bits|hash_length <= 63"),

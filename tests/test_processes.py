@@ -7,14 +7,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from itertools import product
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, product
 
 import joblib
 import numpy as np
 import pytest
 from conftest import assert_same_model, assert_same_state, small, snapshot
 
-from slidelearn import SlideClassifier, _classifier, _fitting, _ranker, _threads
+from slidelearn import SlideClassifier, _classifier, _fitting, _lsh, _ranker, _threads
 from slidelearn._training import Trainer
 from tests.signals import as_usual
 
@@ -298,3 +299,38 @@ def test_models_used_by_many_threads(extreme):
     for labels, scores in results:
         np.testing.assert_array_equal(labels, expected[0])
         np.testing.assert_array_equal(scores, expected[1])
+
+
+def test_threads_that_predict_with_different_n_jobs(extreme, monkeypatch):
+    """They share hash tables, but no number of threads."""
+    X, Y = extreme[0][:300], extreme[1][:300]
+    model = small(n_tables=20).fit(X, Y)
+    expected = model.predict_topk(X, k=3, method="lsh")
+    steps = _lsh.SignHash.steps_per_row.fget
+
+    def wait(functions):
+        time.sleep(1e-3)  # threads take turns: scratch is there, the kernel not yet called
+        return steps(functions)
+
+    monkeypatch.setattr(_lsh.SignHash, "steps_per_row", property(wait))
+
+    def predict(n_jobs):
+        with joblib.parallel_config(n_jobs=n_jobs):
+            assert _threads.effective_n_threads(model.n_jobs) == n_jobs
+            return [model.predict_topk(X, k=3, method="lsh") for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in chain.from_iterable(pool.map(predict, (1, 7, 2, 4))):
+            np.testing.assert_equal(found, expected)
+
+
+def test_hash_tables_of_other_weights_are_not_used(extreme):
+    """A thread that predicts while another one trains may leave the tables of what was before."""
+    X, Y = extreme[0][:300], extreme[1][:300]
+    model = small(n_tables=20).fit(X, Y)
+    before = model.predict_topk(X, k=3, method="lsh")
+    tables = model._index
+    expected = model.partial_fit(X, Y).predict_topk(X, k=3, method="lsh")
+    assert not np.array_equal(expected[1], before[1])
+    model._index = tables
+    np.testing.assert_equal(model.predict_topk(X, k=3, method="lsh"), expected)

@@ -55,9 +55,10 @@ queries = hidden(X)
 
 def found(n_candidates=256, **parameters):
     """Share of the five best among the candidates; mean number of candidates."""
-    index = LSHIndex(*weights.shape, seed=0, n_threads=2, **parameters)
-    index.build(weights, model.intercepts_[1], mean)
-    candidates, counts = index.query(queries, n_candidates=n_candidates)  # -1 where there are fewer
+    index = LSHIndex(*weights.shape, seed=0, **parameters)
+    index.build(weights, model.intercepts_[1], mean, n_threads=2)
+    candidates, counts = index.query(queries, n_candidates=n_candidates, n_threads=2)
+    # There are -1 among the candidates where fewer were found.
     hits = (best[:, :, None] == candidates[:, None, :]).any(axis=2)
     return hits.mean(), counts.mean()
 

@@ -139,7 +139,7 @@ class WinnerHash:
         return self.bins.size
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False)
 class LSHIndex:
     """Hash tables of the rows of a layer, queried with the activations that enter it.
 
@@ -192,8 +192,7 @@ class LSHIndex:
     Memory is ``4 * n_tables * (2 * n_rows + 2**table_bits + 1)`` bytes: at most 16 to 24 bytes per
     row and table. A query takes another ``n_threads * (4 * n_rows + 8 * n_touched)`` bytes with
     ``n_touched = min(n_rows, n_tables * bucket_size)`` and the result's ``4 * n_candidates`` per
-    sample; a build ``4 * n_threads * 2**table_bits``. A pickle holds the slots only: tables are
-    made again from them.
+    sample; a build ``4 * n_threads * 2**table_bits``.
     """
 
     n_rows: int
@@ -206,15 +205,15 @@ class LSHIndex:
     insertion: str = "fifo"
     center: bool = True
     seed: int
-    n_codes: int = field(init=False)
-    table_bits: int = field(init=False)
-    row_mean: Array = field(init=False)
-    query_mean: Array = field(init=False)
-    bias_mean: float = field(init=False, default=0.0)
-    slots: Array = field(init=False)
-    indptr: Array = field(init=False)
-    ids: Array = field(init=False)
-    is_built: bool = field(init=False)
+    n_codes: int = field(init=False, repr=False)
+    table_bits: int = field(init=False, repr=False)
+    row_mean: Array = field(init=False, repr=False)
+    query_mean: Array = field(init=False, repr=False)
+    bias_mean: float = field(init=False, repr=False, default=0.0)
+    slots: Array = field(init=False, repr=False)
+    indptr: Array = field(init=False, repr=False)
+    ids: Array = field(init=False, repr=False)
+    is_built: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_choice("hash_function", self.hash_function, HASH_LENGTHS)
@@ -487,37 +486,6 @@ class LSHIndex:
             raise ValueError(f"weights must be a C-contiguous float32 array of shape {shape}.")
         return weights, _check_array("bias", bias, (self.n_rows,))
 
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
-        return f"LSHIndex({shown})"
-
-    def _parameters(self) -> dict[str, Any]:
-        fields = self.__dataclass_fields__.values()
-        return {f.name: getattr(self, f.name) for f in fields if f.init}
-
-    def __getstate__(self) -> dict[str, Any]:
-        means = {name: getattr(self, name) for name in ("row_mean", "query_mean", "bias_mean")}
-        return {
-            "parameters": self._parameters(),
-            "is_built": self.is_built,
-            "slots": self.slots,
-            **means,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state["parameters"])  # type: ignore[misc]
-        self.row_mean = _check_array("row_mean", state["row_mean"], (self.n_columns,))
-        self.query_mean = _check_array("query_mean", state["query_mean"], (self.n_columns,))
-        self.bias_mean = float(state["bias_mean"])
-        slots = state["slots"]
-        if not state["is_built"]:
-            return
-        fits = slots.dtype == np.int32 and slots.shape == (self.n_tables, self.n_rows)
-        if not fits or slots.min() < 0 or slots.max() >= 2**self.table_bits:
-            raise ValueError("The slots of a pickled LSHIndex do not fit its parameters.")
-        self.slots = np.ascontiguousarray(slots)
-        self._fill_tables(1)
-
 
 @dataclass
 class RebuildSchedule:
@@ -525,8 +493,7 @@ class RebuildSchedule:
 
     The t-th rebuild (t = 0, 1, ...) is followed by a gap of ``first_gap * growth**t`` batches
     rounded down, with ``growth`` = e**lambda in the paper's notation; the first rebuild comes
-    `first_gap` batches after the start. State is two ints, so that a schedule can be pickled and
-    resumed at any batch.
+    `first_gap` batches after the start.
 
     Parameters
     ----------
@@ -536,23 +503,25 @@ class RebuildSchedule:
         At least 1.
     redraw_every : int, default=0
         Every so many rebuilds hash functions are drawn afresh; 0 means never.
+
+    Attributes
+    ----------
     next_step, n_rebuilds : int
-        The state: when the next rebuild is due (None: at `first_gap`), how many were.
+        When the next rebuild is due, and how many were.
     """
 
     first_gap: int = 50
     growth: float = 1.05
     redraw_every: int = 0
-    next_step: int | None = None
-    n_rebuilds: int = 0
+    next_step: int = field(init=False)
+    n_rebuilds: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.first_gap = _check_int("first_gap", self.first_gap, 1)
         self.redraw_every = _check_int("redraw_every", self.redraw_every, 0)
         if not isinstance(self.growth, Real) or not 1 <= self.growth < math.inf:
             raise ValueError(f"growth must be a finite number >= 1, got {self.growth!r}.")
-        if self.next_step is None:
-            self.next_step = self.first_gap
+        self.next_step = self.first_gap
 
     @property
     def gap(self) -> int:
@@ -563,7 +532,6 @@ class RebuildSchedule:
 
     def due(self, step: int) -> Literal["update", "redraw"] | None:
         """What to do after batch `step` (counted from 1); advances when something is due."""
-        assert self.next_step is not None
         if step < self.next_step:
             return None
         self.next_step = step + self.gap

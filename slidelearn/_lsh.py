@@ -264,6 +264,7 @@ class LSHIndex:
         """
         weights, bias = self._check_layer(weights, bias)
         self.is_built = False
+        rows, last = np.arange(self.n_rows, dtype=np.int32), bias
         if self.center:
             means = np.empty(self.n_columns)
             _hashing.column_means(weights, means, n_threads)
@@ -272,11 +273,12 @@ class LSHIndex:
                 query_mean = np.zeros(self.n_columns)
             self.query_mean = _check_array("query_mean", query_mean, (self.n_columns,)).copy()
             mean = np.empty(1)
-            biases = self._shifted_biases(weights, bias, n_threads).astype(np.float32)
-            _hashing.column_means(biases[:, None], mean, n_threads)
+            biases = self._shifted_biases(weights, bias, rows, n_threads)
+            _hashing.column_means(biases.astype(np.float32)[:, None], mean, n_threads)
             self.bias_mean = float(mean[0])
+            last = (biases - self.bias_mean).astype(np.float32)
         self.slots = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
-        self._hash_rows(weights, bias, np.arange(self.n_rows, dtype=np.int32), n_threads)
+        self._hash_vectors(weights, last, self.row_mean, rows, self.slots, n_threads)
         self._fill_tables(n_threads)
         return self
 
@@ -305,7 +307,11 @@ class LSHIndex:
         if rows[0] < 0 or rows[-1] >= self.n_rows:
             raise ValueError(f"changed_rows must lie in [0, {self.n_rows}).")
         self.is_built = False
-        self._hash_rows(weights, bias, rows.astype(np.int32), n_threads)
+        rows, last = rows.astype(np.int32), bias
+        if self.center:
+            biases = self._shifted_biases(weights, bias, rows, n_threads)
+            last = (biases - self.bias_mean).astype(np.float32)
+        self._hash_vectors(weights, last, self.row_mean, rows, self.slots, n_threads)
         self._fill_tables(n_threads)
         return self
 
@@ -436,17 +442,11 @@ class LSHIndex:
         self._hash_vectors(hidden, ones, self.query_mean, rows, slots, n_threads)
         return slots
 
-    def _hash_rows(self, weights: Array, bias: Array, rows: Array, n_threads: int) -> None:
-        last = bias
-        if self.center:
-            biases = self._shifted_biases(weights, bias, n_threads)
-            last = (biases - self.bias_mean).astype(np.float32)
-        self._hash_vectors(weights, last, self.row_mean, rows, self.slots, n_threads)
-
-    def _shifted_biases(self, weights: Array, bias: Array, n_threads: int) -> Array:
-        biases = np.empty(self.n_rows)
+    def _shifted_biases(self, weights: Array, bias: Array, rows: Array, n_threads: int) -> Array:
+        """Float64 array of shape (n_rows,), zero but for `rows`."""
+        biases = np.zeros(self.n_rows)
         mean = self.query_mean.astype(np.float64)
-        _hashing.shifted_biases(weights, bias, mean, biases, n_threads)
+        _hashing.shifted_biases(weights, bias, mean, rows, biases, n_threads)
         return biases
 
     def _hash_vectors(self, vectors: np.ndarray, last: np.ndarray, shift: np.ndarray,

@@ -38,6 +38,10 @@ def arrays(index):
     return index.slots, index.indptr, index.ids
 
 
+def shifted_biases(index, weights, bias):
+    return index._shifted_biases(weights, bias, np.arange(index.n_rows, dtype=np.int32), 1)
+
+
 def assert_same_tables(a, b):
     for one, other in zip(arrays(a), arrays(b), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -77,7 +81,7 @@ def test_index_equals_oracle(family, n_rows, n_columns, center, insertion, seed)
         np.testing.assert_array_equal(index.query_mean, hidden.mean(axis=0))
         last = bias + weights.astype(float) @ index.query_mean.astype(float)
         assert index.bias_mean == pytest.approx(last.mean(), abs=1e-6)
-        last = index._shifted_biases(weights, bias, 1) - index.bias_mean
+        last = shifted_biases(index, weights, bias) - index.bias_mean
     slots = oracle_slots(index, weights, last.astype(np.float32), index.row_mean)
     np.testing.assert_array_equal(index.slots, slots)
     for table in range(index.n_tables):
@@ -102,7 +106,7 @@ def test_inner_products_keep_the_order_of_logits(center):
     index = make_index(weights, center=center).build(weights, bias, hidden.mean(axis=0))
     last = bias
     if center:
-        last = index._shifted_biases(weights, bias, 1) - index.bias_mean
+        last = shifted_biases(index, weights, bias) - index.bias_mean
     rows = np.column_stack([weights - index.row_mean, last])
     queries = np.column_stack([hidden - index.query_mean, np.ones(len(hidden))])
     difference = queries @ rows.T - (hidden @ weights.T + bias)

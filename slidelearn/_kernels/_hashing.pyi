@@ -12,6 +12,7 @@ def shifted_biases(
     weights: _Rows,
     biases: NDArray[float32],
     mean: NDArray[float64],
+    rows: NDArray[int32],
     out: NDArray[float64],
     n_threads: int,
 ) -> None: ...

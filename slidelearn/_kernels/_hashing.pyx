@@ -124,20 +124,23 @@ cdef void _block_means(const row_t[:, ::1] values, Py_ssize_t start, Py_ssize_t 
 
 
 def shifted_biases(const row_t[:, ::1] weights, const float[::1] biases, const double[::1] mean,
-                   double[::1] out, int n_threads):
-    """The logit of each row at the mean query: ``biases + weights @ mean``, in float64.
+                   const int32_t[::1] rows, double[::1] out, int n_threads):
+    """The logit of some rows at the mean query: ``biases + weights @ mean``, in float64.
 
     Parameters
     ----------
     weights : float32 or bfloat16 array of shape (n_rows, n_columns)
     biases : float32 array of shape (n_rows,)
     mean : float64 array of shape (n_columns,)
+    rows : int32 array of shape (n,)
+        Distinct row numbers.
     out : float64 array of shape (n_rows,), output
+        Only the entries in `rows` are written.
     n_threads : int
     """
     cdef Py_ssize_t i
-    for i in prange(weights.shape[0], nogil=True, num_threads=n_threads):
-        out[i] = _shifted_bias(weights, i, biases[i], mean)
+    for i in prange(rows.shape[0], nogil=True, num_threads=n_threads):
+        out[rows[i]] = _shifted_bias(weights, rows[i], biases[rows[i]], mean)
 
 
 cdef double _shifted_bias(const row_t[:, ::1] weights, Py_ssize_t i, double bias,

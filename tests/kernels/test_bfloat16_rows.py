@@ -188,7 +188,8 @@ def test_reading_is_that_of_float32(data, n, n_classes, width, seed):
                              found, n_threads)
         means, biases = np.empty(width), np.empty(n_classes)
         _hashing.column_means(rows, means, n_threads)
-        _hashing.shifted_biases(rows, bias, means, biases, n_threads)
+        every = np.arange(n_classes, dtype=np.int32)
+        _hashing.shifted_biases(rows, bias, means, every, biases, n_threads)
         return logits, block, own, gradient, best, found, means, biases
 
     narrow = at_every_level(lambda n_threads: read(weights, n_threads))

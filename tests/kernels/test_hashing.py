@@ -108,12 +108,14 @@ def test_statistics_equal_oracle(shape, n_threads):
     np.testing.assert_array_equal(means, total / max(1, shape[0]))
 
     biases, mean = frozen(rng.standard_normal(shape[0]), np.float32), frozen(means + 1, float)
-    out = np.full(shape[0], np.nan)
-    _hashing.shifted_biases(values, biases, mean, out, n_threads)
     expected = biases.astype(float)
     for j in range(shape[1]):
         expected += values[:, j].astype(float) * mean[j]
-    np.testing.assert_array_equal(out, expected)
+    for n in {shape[0], shape[0] // 2}:
+        rows, out = rng.permutation(shape[0])[:n], np.full(shape[0], np.nan)
+        _hashing.shifted_biases(values, biases, mean, frozen(rows, np.int32), out, n_threads)
+        np.testing.assert_array_equal(out[rows], expected[rows])
+        assert np.isnan(np.delete(out, rows)).all()
 
 
 @settings(max_examples=40, deadline=None)

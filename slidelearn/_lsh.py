@@ -483,7 +483,8 @@ class LSHIndex:
         shape = (self.n_rows, self.n_columns)
         fits = isinstance(weights, np.ndarray) and weights.shape == shape
         if not (fits and weights.dtype in DTYPES.values() and weights.flags.c_contiguous):
-            raise ValueError(f"weights must be a C-contiguous float32 array of shape {shape}.")
+            raise ValueError("weights must be a C-contiguous array of float32 or bfloat16 (as "
+                             f"uint16) of shape {shape}.")
         return weights, _check_array("bias", bias, (self.n_rows,))
 
 

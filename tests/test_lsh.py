@@ -258,7 +258,7 @@ def test_bad_arrays_are_refused():
     with pytest.raises(ValueError, match="call build"):
         index.update(weights, bias, [1])
     for wrong in (weights[1:], weights.astype(float), np.asfortranarray(weights), weights.tolist()):
-        with pytest.raises(ValueError, match="C-contiguous float32"):
+        with pytest.raises(ValueError, match="C-contiguous array of float32 or bfloat16"):
             index.build(wrong, bias)
     with pytest.raises(ValueError, match="bias has shape"):
         index.build(weights, bias[1:])

@@ -278,6 +278,8 @@ class LSHIndex:
             self.bias_mean = float(mean[0])
             last = (biases - self.bias_mean).astype(np.float32)
         self.slots = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
+        self.indptr = np.empty((self.n_tables, 2**self.table_bits + 1), dtype=np.int32)
+        self.ids = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
         self._hash_vectors(weights, last, self.row_mean, rows, self.slots, n_threads)
         self._fill_tables(n_threads)
         return self
@@ -298,6 +300,8 @@ class LSHIndex:
         n_threads : int, default=1
         """
         self._check_built()
+        if self.slots.size == 0:
+            raise ValueError("The tables of this LSHIndex were adopted: call build first.")
         weights, bias = self._check_layer(weights, bias)
         rows = np.unique(np.asarray(changed_rows))
         if rows.size == 0:
@@ -396,7 +400,7 @@ class LSHIndex:
     def adopt(self, tables: Mapping[str, Array]) -> Self:
         """Answer queries from the `tables` of an index with the same parameters, without a copy.
 
-        There are no slots then, so `update` needs a `build` before.
+        There are no slots then, so `update` needs a `build` before; neither writes into `tables`.
 
         Raises
         ------
@@ -430,6 +434,7 @@ class LSHIndex:
                 raise ValueError("hash tables have a row that is twice in one table.")
         self.indptr, self.ids = tables["indptr"], tables["ids"]
         self.query_mean = tables["query_mean"]
+        self.slots = np.empty((self.n_tables, 0), dtype=np.int32)
         self.is_built = True
         return self
 
@@ -461,9 +466,6 @@ class LSHIndex:
 
     def _fill_tables(self, n_threads: int) -> None:
         n_slots = 2**self.table_bits
-        if self.ids.size == 0:
-            self.indptr = np.empty((self.n_tables, n_slots + 1), dtype=np.int32)
-            self.ids = np.empty((self.n_tables, self.n_rows), dtype=np.int32)
         seen = np.empty((n_threads, n_slots), dtype=np.int32)
         key = _hashing.stream_key(self.seed, RESERVOIRS)
         keys = np.array([_hashing.stream_key(key, t) for t in range(self.n_tables)], np.uint64)

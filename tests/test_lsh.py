@@ -204,6 +204,19 @@ def test_redraw_makes_fresh_functions(family):
                        .build(weights, bias))
 
 
+def test_adopted_tables_are_only_read():
+    weights, bias, hidden = make_layer()
+    index = make_index(weights).build(weights, bias, hidden.mean(axis=0))
+    other = make_index(weights).build(bias[:, None] * weights, bias).adopt(index.tables)
+    np.testing.assert_equal(other.query(hidden, n_candidates=9),
+                            index.query(hidden, n_candidates=9))
+    before = copy.deepcopy(index)
+    with pytest.raises(ValueError, match="adopted: call build first"):
+        other.update(weights, bias, [3])
+    other.build(2 * weights, bias).update(weights, bias, range(300))
+    assert_same_tables(index, before)
+
+
 def test_interrupted_builds_leave_nothing_to_query(monkeypatch):
     weights, bias, hidden = make_layer()
     index = make_index(weights).build(weights, bias)

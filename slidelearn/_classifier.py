@@ -738,7 +738,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
-        self.__dict__.update(derived(network, max_pairs))
+        # Another thread that predicted meanwhile has left what it made of weights as they were.
+        self.__dict__.update(derived(network, max_pairs), _index=None,
+                             _pruning=_prediction.Pruning())
 
     def _derived(self, X: CSR, targets: Targets, rows: np.ndarray, held_out: np.ndarray,
                  n_threads: int, network: Network, max_pairs: int) -> State:

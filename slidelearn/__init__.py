@@ -16,8 +16,8 @@ The data flow, file by file::
 
 Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);
 `_progress` (bars); `_wrapped`: the model inside of a Pipeline or a search;
-`_bfloat16`: how an output layer can be stored; `_memory`: where arrays begin; `_cli`: the command
-line.
+`_bfloat16`: how an output layer can be stored; `_memory`: where arrays begin; `_files`: files that
+appear whole; `_cli`: the command line.
 """
 
 from ._classifier import SlideClassifier

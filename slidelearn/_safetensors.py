@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .datasets._files import replacing
+from ._files import replacing
 
 DTYPES = {
     "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64,

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from .._files import compressed_for, replacing
 from ..datasets import iter_xmc_file, load_xmc_file
-from ..datasets._files import compressed_for, replacing
 from ..datasets._svmlight import (
     count_svmlight_rows,
     iter_svmlight_file,

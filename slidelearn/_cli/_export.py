@@ -7,7 +7,7 @@ import importlib
 import os
 from functools import partial
 
-from ..datasets._files import replacing
+from .._files import replacing
 from ._data import check_writable
 from ._errors import UserError, about
 from ._models import load_model, n_best

@@ -9,9 +9,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from .._classifier import SlideClassifier
+from .._files import replacing
 from .._safetensors import is_safetensors
 from .._state import WrongFormatError
-from ..datasets._files import replacing
 from ._errors import UserError, about, one_line
 
 

@@ -15,8 +15,8 @@ from scipy.special import expit
 
 from .. import metrics
 from .._classifier import NonFiniteScoresError, SlideClassifier
+from .._files import compressed_for, replacing
 from .._progress import tqdm
-from ..datasets._files import compressed_for, replacing
 from ._data import (
     Data,
     NpzData,

@@ -30,8 +30,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils import Bunch
 
+from .._files import replacing
 from .._progress import tqdm
-from ._files import replacing
 
 __all__ = ["load_python_calls"]
 

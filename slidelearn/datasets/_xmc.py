@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
-from ._files import compressed_for, open_for_reading, replacing
+from .._files import compressed_for, open_for_reading, replacing
 
 __all__ = ["dump_xmc_file", "iter_xmc_file", "load_xmc_file"]
 

@@ -1,4 +1,4 @@
-"""Opening and replacing files: what the loaders of this package share, no data format."""
+"""Opening and replacing files, whatever is in them."""
 
 import bz2
 import gzip

@@ -4,8 +4,8 @@ import bz2
 import gzip
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -76,16 +76,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     stream : binary file object
         Open for writing.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as stream:
-            yield stream
-        return
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as stream:
-            yield stream
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing_all([path]) as (stream,):
+        yield stream
+
+
+@contextmanager
+def replacing_all(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[BinaryIO]]:
+    """Write files that belong together, each as `replacing` does.
+
+    All are complete before the first replaces its older one; the others follow at once. If one of
+    these replacements fails, those before it have been made.
+
+    Parameters
+    ----------
+    paths : sequence of str or path-like
+
+    Yields
+    ------
+    streams : list of binary file objects
+    """
+    with ExitStack() as stack:
+        streams: list[BinaryIO] = []
+        complete: list[tuple[Path, Path]] = []
+        for path in paths:
+            if os.path.exists(path) and not os.path.isfile(path):
+                streams.append(stack.enter_context(open(path, "wb")))
+                continue
+            target = Path(os.path.realpath(path))
+            temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+            stack.callback(temporary.unlink, missing_ok=True)
+            streams.append(stack.enter_context(open(temporary, "xb")))
+            complete.append((temporary, target))
+        yield streams
+        for stream in streams:
+            stream.close()
+        for temporary, target in complete:
+            os.replace(temporary, target)

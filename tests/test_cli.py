@@ -323,8 +323,10 @@ def test_format_is_known_by_content_or_forced(run, fail):
     assert _data.output_format("a.svm.bz2", None) == "svmlight"
 
 
-def test_npz_output_is_both_files_or_neither(fail, monkeypatch):
+def test_no_npz_output_before_both_files_are_complete(fail, monkeypatch, tmp_path):
     original, calls = sp.save_npz, []
+    for name in ("X.npz", "Y.npz"):
+        (tmp_path / name).write_bytes(b"older")
 
     def full(*args, **kwargs):
         calls.append(1)
@@ -335,6 +337,7 @@ def test_npz_output_is_both_files_or_neither(fail, monkeypatch):
     monkeypatch.setattr(_data.sp, "save_npz", full)
     message = fail("convert", "train.txt", "X.npz", "--labels-out", "Y.npz", code=1)
     assert "No space left on device" in message
+    assert [(tmp_path / name).read_bytes() for name in ("X.npz", "Y.npz")] == [b"older"] * 2
 
 
 def test_devices_are_written_into(run):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from .._files import compressed_for, replacing
+from .._files import compressed_for, replacing, replacing_all
 from ..datasets import iter_xmc_file, load_xmc_file
 from ..datasets._svmlight import (
     count_svmlight_rows,
@@ -231,8 +231,8 @@ def write_text(path: str, chunks: Chunks, header: Header | None, first_feature: 
 
 
 def write_npz(path: str, labels_path: str, X: sp.csr_matrix, Y: sp.csr_matrix) -> None:
-    """Write the two npz files, or neither."""
-    with replacing(labels_path) as labels, replacing(path) as features:
+    """Write the two npz files; neither replaces an older one before both are complete."""
+    with replacing_all([path, labels_path]) as (features, labels):
         sp.save_npz(features, X)
         sp.save_npz(labels, Y)
 

@@ -3,9 +3,11 @@
 import bz2
 import gzip
 import os
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -68,8 +70,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : str or path-like
-        The file to create or to replace; its directory must exist. What is there but no file,
-        such as a pipe or /dev/null, is written into as it is.
+        The file to create or to replace, whose permissions are kept; its directory must exist.
+        What is there but no file, such as a pipe or /dev/null, is written into as it is.
 
     Yields
     ------
@@ -104,11 +106,23 @@ def replacing_all(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Bina
                 continue
             target = Path(os.path.realpath(path))
             temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+            mode = _permissions(target)
+            create = partial(os.open, mode=0o666 if mode is None else mode)
             stack.callback(temporary.unlink, missing_ok=True)
-            streams.append(stack.enter_context(open(temporary, "xb")))
+            streams.append(stack.enter_context(open(temporary, "xb", opener=create)))
+            if mode is not None:
+                os.chmod(temporary, mode)  # what the umask took away
             complete.append((temporary, target))
         yield streams
         for stream in streams:
             stream.close()
         for temporary, target in complete:
             os.replace(temporary, target)
+
+
+def _permissions(path: Path) -> int | None:
+    """Return the permissions of a file, None if there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None

@@ -1,14 +1,62 @@
 """Files that appear whole."""
 
 import os
+import stat
 
 import pytest
 
 from slidelearn import _files
-from slidelearn._files import replacing_all
+from slidelearn._files import replacing, replacing_all
+
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
 
-def test_nothing_is_left_behind(tmp_path):
+def mode_of(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def umask():
+    """The usual one, whatever that of the tests is."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400, 0o755])
+def test_permissions_are_kept(tmp_path, umask, mode):
+    path = tmp_path / "model"
+    path.write_bytes(b"older")
+    path.chmod(mode)
+    with replacing(path) as stream:
+        stream.write(b"newer")
+        stream.flush()
+        temporary, = tmp_path.glob(".*.tmp")
+        assert mode_of(temporary) == mode  # while it is being written, too
+    assert path.read_bytes() == b"newer" and mode_of(path) == mode
+
+
+@posix
+def test_permissions_of_new_files_and_of_those_behind_links(tmp_path, umask):
+    with replacing(tmp_path / "new") as stream:
+        stream.write(b"new")
+    assert mode_of(tmp_path / "new") == 0o644
+    (tmp_path / "new").chmod(0o600)
+    (tmp_path / "link").symlink_to("new")
+    with replacing(tmp_path / "link") as stream:
+        stream.write(b"newer")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "new").read_bytes() == b"newer"
+    assert mode_of(tmp_path / "new") == 0o600
+
+
+@pytest.mark.parametrize("fails", ["body", "chmod"])
+def test_nothing_is_left_behind(tmp_path, monkeypatch, fails):
+    def refused(path, mode):
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    if fails == "chmod":
+        monkeypatch.setattr(os, "chmod", refused)
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"older")
     with (pytest.raises(PermissionError),

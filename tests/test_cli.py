@@ -389,7 +389,8 @@ def test_options_reach_the_estimator(run):
     (["evaluate", "model", "test.npz"], "say --labels"),
     (["evaluate", "model", "test.txt", "-y", "test-labels.npz"], "has labels of its own"),
     (["convert", "train.txt", "X.npz"], "--labels-out names"),
-    (["convert", "train.npz", "x.txt"], "--labels names"),
+    (["convert", "train.npz", "x.txt"], "say --labels"),
+    (["convert", "train.txt", "x.svm", "-y", "train-labels.npz"], "has labels of its own"),
 ])
 def test_wrong_usage(fail, arguments, words):
     assert words in fail(*arguments)

@@ -6,7 +6,7 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -135,6 +135,22 @@ class NpzData(Data):
         return self._X, self._Y
 
 
+def open_data(path: str, kind: str, labels_path: str | None,
+              svmlight: Callable[[str], SvmlightData], with_labels: bool = True) -> Data:
+    """Open a file of the given format, or say that the labels are missing or too much.
+
+    `svmlight` opens a svmlight file, whose shape comes from elsewhere. Only without `with_labels`
+    can npz data do without the file of their labels.
+    """
+    if kind == "npz":
+        if with_labels and labels_path is None:
+            raise UserError(f"{path}: npz files hold features only; say --labels")
+        return NpzData(path, labels_path)
+    if labels_path is not None:
+        raise UserError(f"{path} has labels of its own; --labels is for npz files")
+    return XmcData(path) if kind == "xmc" else svmlight(path)
+
+
 def format_of(path: str, forced: str | None = None) -> str:
     """Tell the format of a file that exists by its content, unless it is forced."""
     if forced is not None:
@@ -237,5 +253,5 @@ def write_npz(path: str, labels_path: str, X: sp.csr_matrix, Y: sp.csr_matrix) -
         sp.save_npz(labels, Y)
 
 
-__all__ = ["FORMATS", "Data", "NpzData", "SvmlightData", "XmcData", "check_writable", "format_of",
-           "load_indicator", "output_format", "stacked", "unlimited", "write_npz", "write_text"]
+__all__ = ["FORMATS", "Data", "SvmlightData", "check_writable", "format_of", "load_indicator",
+           "open_data", "output_format", "stacked", "unlimited", "write_npz", "write_text"]

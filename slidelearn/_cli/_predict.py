@@ -19,12 +19,11 @@ from .._files import compressed_for, replacing
 from .._progress import tqdm
 from ._data import (
     Data,
-    NpzData,
     SvmlightData,
-    XmcData,
     check_writable,
     format_of,
     load_indicator,
+    open_data,
     unlimited,
 )
 from ._errors import UserError, about
@@ -93,7 +92,7 @@ def _propensities(args: argparse.Namespace, model: SlideClassifier) -> np.ndarra
         Y = load_indicator(path)
     else:
         header = replace(unlimited(int(args.one_based)), n_labels=n_labels, origin="the model")
-        data = XmcData(path) if kind == "xmc" else SvmlightData(path, header)
+        data = open_data(path, kind, None, lambda path: SvmlightData(path, header))
         Y = sp.vstack([sp.csr_matrix((0, data.header.n_labels), dtype=np.float32),
                        *(part for _, part in data.chunks(ROWS))], format="csr")
     if Y.shape[1] != n_labels:
@@ -122,25 +121,18 @@ def _predictions(model: SlideClassifier, data: Data, k: int, args: argparse.Name
 def _data_for(model: SlideClassifier, args: argparse.Namespace, labels_matter: bool) -> Data:
     """Open data that must have the features, and if they matter the labels, of the model."""
     n_features, n_labels = model.n_features_in_, len(model.classes_)
-    kind = format_of(args.data, args.format)
-    if kind == "npz":
-        if labels_matter and args.labels is None:
-            raise UserError(f"{args.data}: npz files hold features only; say --labels")
-        data: Data = NpzData(args.data, args.labels if labels_matter else None)
-    elif labels_matter and args.labels is not None:
-        raise UserError(f"{args.data} has labels of its own; --labels is for npz files")
-    elif kind == "xmc":
-        data = XmcData(args.data)
-    else:
-        limits = replace(unlimited(int(args.one_based)), n_features=n_features, origin="the model")
-        data = SvmlightData(args.data, replace(limits, n_labels=n_labels) if labels_matter
-                            else limits)
+    labels_path = args.labels if labels_matter else None
+    header = replace(unlimited(int(args.one_based)), n_features=n_features, origin="the model")
+    if labels_matter:
+        header = replace(header, n_labels=n_labels)
+    data = open_data(args.data, format_of(args.data, args.format), labels_path,
+                     lambda path: SvmlightData(path, header), with_labels=labels_matter)
     shape = data.header
     if shape.n_features != n_features:
         raise UserError(f"{args.data}: {shape.n_features} features, but the model has "
                         f"{n_features}")
     if labels_matter and shape.n_labels != n_labels:
-        raise UserError(f"{args.labels or args.data}: {shape.n_labels} labels, but the model has "
+        raise UserError(f"{labels_path or args.data}: {shape.n_labels} labels, but the model has "
                         f"{n_labels}")
     return data
 

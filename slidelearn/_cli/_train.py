@@ -12,7 +12,7 @@ from warnings import catch_warnings, filterwarnings
 
 from .._classifier import SlideClassifier, auto_batch_size
 from .._progress import tqdm
-from ._data import Data, NpzData, SvmlightData, XmcData, check_writable, format_of
+from ._data import Data, SvmlightData, check_writable, format_of, open_data
 from ._errors import UserError, about
 from ._models import save_model
 from ._options import estimator_parameters
@@ -51,18 +51,11 @@ def _training_data(args: argparse.Namespace) -> Data:
     if kind != "svmlight" and (args.n_features, args.n_labels) != (None, None):
         raise UserError(f"--n-features and --n-labels are for svmlight files; {args.data} "
                         "has its own shape")
-    if kind == "npz":
-        if args.stream:
-            raise UserError(f"{args.data}: npz files are read whole, so they can't be streamed; "
-                            "convert it to text first")
-        if args.labels is None:
-            raise UserError(f"{args.data}: npz files hold features only; say --labels")
-        return NpzData(args.data, args.labels)
-    if args.labels is not None:
-        raise UserError(f"{args.data} has labels of its own; --labels is for npz files")
-    if kind == "xmc":
-        return XmcData(args.data)
-    return SvmlightData.scanned(args.data, int(args.one_based), args.n_features, args.n_labels)
+    if kind == "npz" and args.stream:
+        raise UserError(f"{args.data}: npz files are read whole, so they can't be streamed; "
+                        "convert it to text first")
+    return open_data(args.data, kind, args.labels, lambda path: SvmlightData.scanned(
+        path, int(args.one_based), args.n_features, args.n_labels))
 
 
 def _check_streaming(args: argparse.Namespace) -> None:

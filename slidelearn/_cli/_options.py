@@ -110,13 +110,9 @@ def _descriptions() -> dict[str, str]:
 def _brief(description: str) -> str:
     """Return the first sentence of a description, as argparse wants it."""
     if description.lstrip().startswith("- "):  # a list of the choices: a sentence of each
-        sentence = "; ".join(_brief(one) for one in re.split(r"\n {4}- ", "\n" + description)[1:])
-        return sentence
-    else:
-        paragraph = description.strip().partition("\n\n")[0]
-        sentence = re.split(r"(?<=[.])\s", " ".join(paragraph.split()))[0]
-        sentence = re.split(r"[:.]? - ", sentence)[0]
+        return "; ".join(_brief(one) for one in re.split(r"\n {4}- ", "\n" + description)[1:])
+    paragraph = description.strip().partition("\n\n")[0]
+    sentence = re.split(r"(?<=[.])\s", " ".join(paragraph.split()))[0]
+    sentence = re.split(r"[:.]? - ", sentence)[0]
     sentence = re.sub(r" \([^()]*\[\d\]_[^()]*\)| ?\[\d\]_", "", sentence)  # references
     return sentence.replace("`", "").rstrip(".:").replace("%", "%%")
-
-

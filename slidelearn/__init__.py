@@ -14,8 +14,8 @@ The data flow, file by file::
     model  -> _export <- _safetensors  one file that is mapped; _onnx: the same as a graph
     arrays -> _kernels                 the compiled loops under all of these
 
-Beside it: `datasets`, `metrics`, `inspection` (plots), `_info` (the instruction set in use);
-`_progress` (bars); `_wrapped`: the model inside of a Pipeline or a search;
+Beside it: `datasets`; `metrics` and `inspection` (plots), which share `_rankings`; `_info` (the
+instruction set in use); `_progress` (bars); `_wrapped`: the model inside of a Pipeline or a search;
 `_bfloat16`: how an output layer can be stored; `_memory`: where arrays begin; `_files`: files that
 appear whole; `_cli`: the command line.
 """

@@ -5,14 +5,23 @@ their cost does not grow with the number of classes.
 """
 
 from collections.abc import Callable
-from numbers import Integral, Real
-from typing import Any, NamedTuple, TypeAlias
+from numbers import Real
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from ._rankings import (
+    as_indicator,
+    checked_k,
+    column_numbers,
+    compared,
+    hits,
+    is_indicator,
+    label_vector,
+)
 from ._wrapped import predict_topk
 
 __all__ = [
@@ -27,9 +36,6 @@ __all__ = [
 ]
 
 _Metric: TypeAlias = Callable[..., float]
-
-RANKED = ("integers, that is column numbers, best first, as predict_topk returns them (not the "
-          "indicator of predict, nor probabilities or names)")
 
 
 def precision_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any = None) -> float:
@@ -83,7 +89,7 @@ def precision_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any =
     >>> precision_at_k(y_true, [[0, 2], [2, 1]], k=2)
     0.5
     """
-    ranking = _ranking(y_true, y_topk, k)
+    ranking = compared(y_true, y_topk, k)
     return _average(ranking.hits.sum(axis=1) / k, sample_weight)
 
 
@@ -121,7 +127,7 @@ def recall_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any = No
     >>> recall_at_k(y_true, [[0, 2], [2, 1]], k=2)
     0.75
     """
-    ranking = _ranking(y_true, y_topk, k)
+    ranking = compared(y_true, y_topk, k)
     found = ranking.hits.sum(axis=1)
     return _average(found / np.maximum(ranking.n_labels, 1), sample_weight)
 
@@ -166,7 +172,7 @@ def ndcg_at_k(y_true: Any, y_topk: Any, k: int = 5, *, sample_weight: Any = None
     >>> round(ndcg_at_k(y_true, [[0, 2], [2, 1]], k=2), 4)
     0.8066
     """
-    ranking = _ranking(y_true, y_topk, k)
+    ranking = compared(y_true, y_topk, k)
     gains = ranking.hits @ _discounts(k)
     return _average(gains / _ideal_gains(ranking.n_labels, k), sample_weight)
 
@@ -212,7 +218,7 @@ def label_propensities(Y_train: Any, A: float = 0.55, B: float = 1.5) -> np.ndar
     >>> label_propensities(np.eye(10, 2)).round(3)
     array([0.434, 0.434])
     """
-    indicator = _indicator(Y_train, "Y_train")
+    indicator = as_indicator(Y_train, "Y_train")
     n_samples = indicator.shape[0]
     if n_samples < 3:
         raise ValueError(f"Y_train must have at least 3 rows, got {n_samples}.")
@@ -371,7 +377,7 @@ def make_topk_scorer(metric: _Metric, k: int = 5, **kwargs: Any) -> "TopKScorer"
     """
     if not callable(metric):
         raise ValueError(f"metric must be callable, got {metric!r}.")
-    return TopKScorer(metric, _checked_k(k), kwargs)
+    return TopKScorer(metric, checked_k(k), kwargs)
 
 
 class TopKScorer:
@@ -467,133 +473,7 @@ def _brief(value: Any) -> str:
     return f"<array of shape {value.shape}>" if hasattr(value, "shape") else repr(value)
 
 
-# ---- rankings -----------------------------------------------------------------------------
-
-
-class _Ranking(NamedTuple):
-    """A checked prediction next to the truth."""
-
-    hits: np.ndarray  # bool (n_samples, k): is the label at this rank right?
-    n_labels: np.ndarray  # (n_samples,): how many labels has the row?
-
-
-def _ranking(y_true: Any, y_topk: Any, k: int) -> _Ranking:
-    """Check the arguments of a metric and compare them."""
-    if _is_indicator(y_true):
-        indicator = _indicator(y_true, "y_true")
-        topk = _column_numbers(y_topk, k, *indicator.shape)
-        return _Ranking(_hits(indicator, topk), np.diff(indicator.indptr))
-    labels = _labels(y_true)
-    topk = _first_columns(y_topk, k, len(labels))
-    if _is_numeric(labels) != _is_numeric(topk) and object not in (labels.dtype, topk.dtype):
-        raise ValueError(f"y_true has labels of {labels.dtype} but y_topk of {topk.dtype}.")
-    # Filling up with -1 is no repetition, unless -1 is a label.
-    fills = (topk == -1) if _is_numeric(topk) and -1 not in labels else np.zeros_like(topk, bool)
-    _refuse_repeats(topk, ~fills)
-    return _Ranking(topk == labels[:, np.newaxis], np.ones(len(labels), dtype=np.int64))
-
-
-def _is_indicator(y_true: Any) -> bool:
-    """Tell an indicator from one-dimensional labels."""
-    try:
-        return sp.issparse(y_true) or np.ndim(y_true) == 2
-    except ValueError as error:
-        raise ValueError("y_true must be an indicator of zeros and ones or one label for each row, "
-                         "but its rows differ in length. MultiLabelBinarizer turns lists of labels "
-                         "into an indicator.") from error
-
-
-def _labels(y_true: Any) -> np.ndarray:
-    """Return one-dimensional labels."""
-    labels = np.asarray(y_true)
-    if labels.ndim != 1 or len(labels) == 0:
-        found = f"shape {labels.shape}"
-        raise ValueError(f"y_true must have one or two dimensions and a row, got {found}.")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError("y_true contains NaN.")
-    return labels
-
-
-def _is_numeric(labels: np.ndarray) -> bool:
-    """Tell numbers from strings and other objects."""
-    return labels.dtype.kind in "biuf"
-
-
-def _indicator(matrix: Any, name: str) -> sp.csr_matrix:
-    """Return a label indicator as canonical CSR without stored zeros."""
-    if not sp.issparse(matrix):
-        matrix = np.asarray(matrix)
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        found = f"shape {matrix.shape}"
-        raise ValueError(f"{name} must be an indicator with rows and columns, got {found}.")
-    if matrix.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be an indicator of zeros and ones, got {matrix.dtype}.")
-    csr = sp.csr_matrix(matrix)
-    if not csr.has_canonical_format or not csr.data.all():
-        csr = csr.copy()
-        csr.sum_duplicates()
-        csr.eliminate_zeros()
-    if (csr.data != 1).any():
-        value = csr.data[csr.data != 1][0]
-        raise ValueError(f"{name} must be an indicator of zeros and ones, found {value}.")
-    return csr
-
-
-def _checked_k(k: Any) -> int:
-    """Return k as an int of at least one."""
-    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
-        raise ValueError(f"k must be a positive integer, got {k!r}.")
-    return int(k)
-
-
-def _first_columns(y_topk: Any, k: Any, n_samples: int) -> np.ndarray:
-    """Return the k best labels, after checking the shape."""
-    k = _checked_k(k)
-    if sp.issparse(y_topk):
-        raise ValueError(f"y_topk must have {RANKED}, got a sparse matrix.")
-    topk = np.asarray(y_topk)
-    if topk.ndim != 2 or topk.shape[0] != n_samples:
-        wanted = f"two dimensions and {n_samples} rows like y_true"
-        raise ValueError(f"y_topk must have {wanted}, got shape {topk.shape}.")
-    if topk.shape[1] < k:
-        raise ValueError(f"k is {k} but y_topk has only {topk.shape[1]} columns.")
-    return topk[:, :k]
-
-
-def _column_numbers(y_topk: Any, k: Any, n_samples: int, n_classes: int) -> np.ndarray:
-    """Return the k best labels as int64 column numbers or -1, after checking them."""
-    topk = _first_columns(y_topk, k, n_samples)
-    if topk.dtype.kind not in "iu":
-        raise ValueError(f"y_topk must have {RANKED}, got {topk.dtype}.")
-    bad = (topk < -1) | (topk >= n_classes)
-    if bad.any():
-        row, rank = np.argwhere(bad)[0]
-        limits = f"-1 to {n_classes - 1}"
-        raise ValueError(f"y_topk[{row}, {rank}] is {topk[row, rank]}, outside {limits}.")
-    topk = topk.astype(np.int64)
-    _refuse_repeats(topk, topk >= 0)
-    return topk
-
-
-def _refuse_repeats(topk: np.ndarray, counts: np.ndarray) -> None:
-    """Raise if a row has the same label at two ranks that count."""
-    for rank in range(1, topk.shape[1]):
-        equal = (topk[:, :rank] == topk[:, rank : rank + 1]) & counts[:, rank : rank + 1]
-        if equal.any():
-            row = int(equal.any(axis=1).argmax())
-            raise ValueError(f"y_topk has the label {topk[row, rank]} twice in row {row}.")
-
-
-def _hits(indicator: sp.csr_matrix, topk: np.ndarray) -> np.ndarray:
-    """Look up which of the predicted labels are true."""
-    n_samples, n_classes = indicator.shape
-    if indicator.nnz == 0:
-        return np.zeros(topk.shape, dtype=bool)
-    rows = np.arange(n_samples, dtype=np.int64)
-    truth = np.repeat(rows, np.diff(indicator.indptr)) * n_classes + indicator.indices
-    wanted = rows[:, np.newaxis] * n_classes + topk
-    nearest = np.minimum(np.searchsorted(truth, wanted), len(truth) - 1)
-    return (truth[nearest] == wanted) & (topk >= 0)
+# ---- gains --------------------------------------------------------------------------------
 
 
 def _discounts(k: int) -> np.ndarray:
@@ -637,12 +517,12 @@ def _propensity_scored(
     """Divide the average propensity-scored gain by the best achievable."""
     weights = 1 / _checked_propensities(propensities)
     indicator = _class_indicator(y_true, len(weights))
-    topk = _column_numbers(y_topk, k, *indicator.shape)
+    topk = column_numbers(y_topk, k, *indicator.shape)
     n_labels = np.diff(indicator.indptr)
     per_rank = _discounts(k) if is_ndcg else np.ones(k)
     # nDCG is relative to the number of labels of each row; precision is not.
     scale = _ideal_gains(n_labels, k) if is_ndcg else np.ones(len(n_labels))
-    gains = np.where(_hits(indicator, topk), weights[topk], 0.0) @ per_rank / scale
+    gains = np.where(hits(indicator, topk), weights[topk], 0.0) @ per_rank / scale
     best = _best_gains(indicator, weights, per_rank) / scale
     achievable = _average(best, sample_weight)
     return _average(gains, sample_weight) / achievable if achievable > 0 else 0.0
@@ -664,13 +544,13 @@ def _checked_propensities(propensities: Any) -> np.ndarray:
 
 def _class_indicator(y_true: Any, n_classes: int) -> sp.csr_matrix:
     """Return indicator or class numbers as an indicator with `n_classes` columns."""
-    if _is_indicator(y_true):
-        indicator = _indicator(y_true, "y_true")
+    if is_indicator(y_true):
+        indicator = as_indicator(y_true, "y_true")
         if indicator.shape[1] != n_classes:
             found = f"y_true has {indicator.shape[1]} columns"
             raise ValueError(f"{found} but there are {n_classes} propensities.")
         return indicator
-    labels = _labels(y_true)
+    labels = label_vector(y_true)
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes:
         wanted = f"class numbers from 0 to {n_classes - 1}, one for each propensity"
         raise ValueError(f"One-dimensional y_true must hold {wanted}.")

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..metrics import _indicator
+from .._rankings import as_indicator
 from ._plotting import estimator_name, new_axes
 
 CHUNK_SCORES = 2**22  # probabilities held at a time: 32 MiB
@@ -136,7 +136,7 @@ class MultilabelCalibrationDisplay:
         display : MultilabelCalibrationDisplay
         """
         check_is_fitted(estimator)
-        truth = _indicator(y, "y")
+        truth = as_indicator(y, "y")
         if _num_samples(X) != truth.shape[0]:
             raise ValueError(f"X and y have inconsistent numbers of samples: {_num_samples(X)} and "
                              f"{truth.shape[0]}.")
@@ -171,7 +171,7 @@ class MultilabelCalibrationDisplay:
         -------
         display : MultilabelCalibrationDisplay
         """
-        truth = _indicator(y_true, "y_true")
+        truth = as_indicator(y_true, "y_true")
         is_sparse: bool = sp.issparse(y_prob)
         y_prob = sp.csr_matrix(y_prob) if is_sparse else np.asarray(y_prob)
         if y_prob.shape != truth.shape:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..metrics import _column_numbers, _hits, _indicator
+from .._rankings import as_indicator, column_numbers, hits
 from ._plotting import estimator_name, new_axes, predict_topk
 
 
@@ -169,21 +169,21 @@ class LabelFrequencyDisplay:
         """
         if isinstance(n_bins, bool) or not isinstance(n_bins, Integral) or n_bins < 1:
             raise ValueError(f"n_bins must be a positive integer, got {n_bins!r}.")
-        truth, trained = _indicator(y_true, "y_true"), _indicator(y_train, "y_train")
+        truth, trained = as_indicator(y_true, "y_true"), as_indicator(y_train, "y_train")
         n_classes = truth.shape[1]
         if trained.shape[1] != n_classes:
             raise ValueError(f"y_train has {trained.shape[1]} columns, but y_true {n_classes}.")
         y_topk = np.asarray(y_topk)
         if y_topk.ndim != 2:
             raise ValueError(f"y_topk must be of shape (n_samples, k), got {y_topk.shape}.")
-        top = _column_numbers(y_topk, y_topk.shape[1], *truth.shape)
+        top = column_numbers(y_topk, y_topk.shape[1], *truth.shape)
         counts = np.bincount(trained.indices, minlength=n_classes)
         edges = _edges(counts, n_bins)
         place = np.searchsorted(edges, counts, side="right") - 1
         n = len(edges) - 1
         n_predicted = np.bincount(place[top[top >= 0]], minlength=n)
         n_true = np.bincount(place[truth.indices], minlength=n)
-        right = np.bincount(place[top[_hits(truth, top)]], minlength=n)
+        right = np.bincount(place[top[hits(truth, top)]], minlength=n)
         n_labels = np.bincount(place, minlength=n)
         log_counts = np.bincount(place, np.log(np.maximum(counts, 0.5)), minlength=n)
         display = cls(

@@ -107,7 +107,8 @@ def search(hidden, output, options):
     time.sleep(1)  # the BLAS's threads wait for more on both cores
     for k in (K, 64):
         result[f"every class, k={k}"] = rate(
-            lambda k=k: _prediction._exact_topk_of(network, hidden, k, options.threads), n, seconds)
+            lambda k=k: _prediction.topk_of_activations(network, hidden, k, options.threads), n,
+            seconds)
         result[f"pruned, k={k}"] = rate(
             lambda k=k: _pruning.topk(layer, hidden, k, options.threads), n, seconds)
     print(f"  codes: {codes:.2f} s, {layer.codes.nbytes + layer.classes.nbytes >> 20} MiB")

@@ -62,7 +62,8 @@ def score_chunks(network: Network, ranker: Ranker | None, X: CSR, rows: np.ndarr
         scores = buffer[:len(hidden)]
         _dense.block_logits(hidden, output.weights, output.bias, scores, panels, n_threads)
         if ranker is not None:
-            shortlist, logits = _exact_topk_of(network, hidden, ranker.shortlist_size, n_threads)
+            shortlist, logits = topk_of_activations(network, hidden, ranker.shortlist_size,
+                                                    n_threads)
             ranker.penalise(X, rows[place], shortlist, logits, n_threads)
             scores -= ranker.worst
             np.put_along_axis(scores, shortlist, logits, 1)
@@ -158,12 +159,12 @@ def exact_topk(network: Network, X: CSR, rows: np.ndarray, k: int, n_threads: in
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
         layer = pruning.of(network.output, hidden, k, n_threads)
         if layer is None:
-            classes[place], scores[place] = _exact_topk_of(network, hidden, k, n_threads)
+            classes[place], scores[place] = topk_of_activations(network, hidden, k, n_threads)
             continue
         classes[place], scores[place], usable = _pruning.topk(layer, hidden, k, n_threads)
         rest = np.flatnonzero(~usable)
         if len(rest):
-            classes[place.start + rest], scores[place.start + rest] = _exact_topk_of(
+            classes[place.start + rest], scores[place.start + rest] = topk_of_activations(
                 network, hidden[rest], k, n_threads)
     return classes, scores
 
@@ -194,8 +195,9 @@ class Pruning:
         return layer
 
 
-def _exact_topk_of(network: Network, hidden: np.ndarray, k: int,
-                   n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+def topk_of_activations(network: Network, hidden: np.ndarray, k: int,
+                        n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """As `exact_topk` without pruning, from activations of the last hidden layer."""
     output = network.output
     n_classes, width = output.weights.shape
     n = len(hidden)

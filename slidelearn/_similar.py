@@ -79,8 +79,8 @@ def _nearest_rows_of(weights: np.ndarray, rows: np.ndarray, k: int,
     for start in range(0, len(weights), size):
         chunk = _normalised(as_float32(weights[start:start + size]))
         layer = Layer(chunk, np.zeros(len(chunk), np.float32))
-        found, scores = _prediction._exact_topk_of(Network([layer]), queries,
-                                                   min(k + 1, len(chunk)), n_threads)
+        found, scores = _prediction.topk_of_activations(Network([layer]), queries,
+                                                        min(k + 1, len(chunk)), n_threads)
         places = np.hstack([places, found + np.int32(start)])
         cosines = np.hstack([cosines, scores])
         # A row is not its own neighbour; ranked last, it falls off below.

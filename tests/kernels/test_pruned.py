@@ -45,8 +45,8 @@ def pruned_topk(hidden, weights, bias, k, n_threads):
     classes, scores, usable = _pruning.topk(layer, hidden, k, n_threads)
     rest = np.flatnonzero(~usable)
     if len(rest):
-        classes[rest], scores[rest] = _prediction._exact_topk_of(network, hidden[rest], k,
-                                                                  n_threads)
+        classes[rest], scores[rest] = _prediction.topk_of_activations(network, hidden[rest], k,
+                                                                      n_threads)
     return classes, scores, usable
 
 
@@ -62,7 +62,8 @@ def test_same_bits_as_without_pruning(n, n_classes, width, seed, kinds, share):
     k = max(1, int(share * n_classes))
 
     def run(n_threads):
-        plain = _prediction._exact_topk_of(Network([Layer(weights, bias)]), hidden, k, n_threads)
+        network = Network([Layer(weights, bias)])
+        plain = _prediction.topk_of_activations(network, hidden, k, n_threads)
         found = pruned_topk(hidden, weights, bias, k, n_threads)
         for a, b in zip(plain, found, strict=False):
             assert a.tobytes() == b.tobytes()

@@ -24,7 +24,6 @@ CHUNK_FLOATS = 2**22  # scores (or activations) held at a time: 16 MiB
 KERNEL_WORK = 2**31  # multiply-adds between two looks at signals (Ctrl-C)
 BLOCK = 64  # samples scored side by side by the exact search
 N_ABOVE = 64  # best scores of a sample that are compared with a threshold before all are
-NO_CLASS = np.iinfo(np.int32).max
 
 
 def hidden_activations(network: Network, X: CSR, rows: np.ndarray, n_threads: int) -> np.ndarray:
@@ -208,7 +207,7 @@ def topk_of_activations(network: Network, hidden: np.ndarray, k: int,
     transposed = np.ascontiguousarray(padded.reshape(n_blocks, block, width).swapaxes(1, 2))
     n_splits = n_threads if n_blocks < n_threads else 1
     scores = np.full((n_splits, n_blocks, block, k), -np.inf, np.float32)
-    ids = np.full(scores.shape, NO_CLASS, np.int32)
+    ids = np.full(scores.shape, _topk.EMPTY, np.int32)
     logits = np.empty((n_threads, _topk.CLASS_BLOCK * block), np.float32)
     step = max(_topk.CLASS_BLOCK * n_threads, KERNEL_WORK // (n_blocks * block * width))
     for first in range(0, n_classes, step):
@@ -236,7 +235,7 @@ def lsh_topk(network: Network, ranker: Ranker | None, index: LSHIndex, X: CSR, r
     for place, hidden in activation_chunks(network, X, rows, size, n_threads):
         candidates, counts = index.query(hidden, strategy="topk", n_candidates=n_candidates,
                                          n_threads=n_threads)
-        found = np.full((len(hidden), n_kept), NO_CLASS, np.int32)
+        found = np.full((len(hidden), n_kept), _topk.EMPTY, np.int32)
         best = np.full((len(hidden), n_kept), -np.inf, np.float32)
         _topk.candidate_topk(hidden, output.weights, output.bias, candidates, counts, best, found,
                              n_threads)

@@ -39,7 +39,6 @@ ROOM, ROOM_PER_K = 256, 5  # candidates of a sample: the greater of the first an
 AXES_ROWS = 2**13  # of the layer, to find its principal axes
 REACH = 0.3  # share of the greatest product with a row that counts for the order of classes
 LEAST, MOST = 1e-15, 1e15  # lengths outside, other than 0, are not quantised
-NO_CLASS = np.iinfo(np.int32).max
 UNIT = 2.0**-24  # relative error of a float32 operation
 
 
@@ -323,7 +322,7 @@ class _Search:
         sample = np.tile(sample, (self.n_splits, 1, 1))
         for array in (self.scores, self.group_least):
             array.fill(-np.inf)
-        self.ids.fill(NO_CLASS)
+        self.ids.fill(_topk.EMPTY)
         self.counts.fill(0)
         self.next_look.fill(max(self.ids.shape[2], _pruned.CLASSES))
         step = max(self.n_threads, KERNEL_WORK // (_pruned.CLASSES * width * max(1, n)))

@@ -2,6 +2,7 @@ from numpy import float32, int32, uint16
 from numpy.typing import NDArray
 
 CLASS_BLOCK: int
+EMPTY: int
 
 def exact_topk(
     hidden: NDArray[float32],

@@ -17,6 +17,7 @@ cdef enum:
     SLICE = 64  # columns of bfloat16 rows made float32 at a time
 
 CLASS_BLOCK = CLASSES
+EMPTY = NO_CLASS
 
 
 cdef void _add_products(const leaf_t* leaf, Py_ssize_t rows, Py_ssize_t block, Py_ssize_t width,

@@ -23,7 +23,7 @@ MEAN_MOMENTUM = 0.05  # of the running mean of activations, by which queries are
 NO_CLASSES = np.empty(0, np.int32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SamplingPlan:
     """How active sets are drawn; the fields are parameters of `SlideClassifier`."""
 

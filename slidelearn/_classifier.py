@@ -660,19 +660,24 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if size == "auto":
             size = auto_batch_size(n_samples)
         return Recipe(
-            "sigmoid" if self.out_activation_ == "logistic" else "softmax", self.solver,
-            "constant" if one_epoch else self.learning_rate,
-            self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon,
-            min(size, n_samples), self.dropout, self.shuffle, self._sampling_plan(),
+            loss="sigmoid" if self.out_activation_ == "logistic" else "softmax",
+            solver=self.solver,
+            learning_rate="constant" if one_epoch else self.learning_rate,
+            learning_rate_init=self.learning_rate_init, beta_1=self.beta_1, beta_2=self.beta_2,
+            epsilon=self.epsilon, batch_size=min(size, n_samples), dropout=self.dropout,
+            shuffle=self.shuffle, plan=self._sampling_plan(),
         )
 
     def _sampling_plan(self) -> SamplingPlan:
         n_classes = len(self.classes_)
         return SamplingPlan(
-            self.sampling, min(self.n_random, n_classes), self.share_random,
-            min(self.n_candidates, n_classes), self.min_collisions, self.hash_function,
-            self.hash_length, self.n_tables, self.bucket_size, self.insertion, self.center,
-            self.rebuild_interval, self.rebuild_growth, self.redraw_every,
+            sampling=self.sampling, n_random=min(self.n_random, n_classes),
+            share_random=self.share_random, n_candidates=min(self.n_candidates, n_classes),
+            min_collisions=self.min_collisions, hash_function=self.hash_function,
+            hash_length=self.hash_length, n_tables=self.n_tables, bucket_size=self.bucket_size,
+            insertion=self.insertion, center=self.center,
+            rebuild_interval=self.rebuild_interval, rebuild_growth=self.rebuild_growth,
+            redraw_every=self.redraw_every,
         )
 
     def _new_network(self, X: CSR, recipe: Recipe, widths: list[int],

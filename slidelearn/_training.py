@@ -33,7 +33,7 @@ class DivergenceError(ValueError):
     """The loss is no longer finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train; the fields are parameters of `SlideClassifier`."""
 

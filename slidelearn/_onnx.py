@@ -229,13 +229,14 @@ def _constants(calibration: np.ndarray, k: int) -> dict[str, np.ndarray]:
 
 
 def _label_array(classes: np.ndarray) -> np.ndarray:
-    """Labels as ONNX can hold them: strings as objects."""
-    if classes.dtype.kind in "bif" and classes.dtype.itemsize <= 8:
-        return classes
+    """Labels as ONNX can hold them: strings as objects, numbers in the machine's byte order."""
+    if classes.dtype.kind in "biuf" and classes.dtype.itemsize <= 8:
+        return classes.astype(classes.dtype.newbyteorder("="), copy=False)
     if classes.dtype.kind == "U" or (classes.dtype.kind == "O"
                                      and all(isinstance(label, str) for label in classes)):
         return classes.astype(object)
-    raise ValueError(f"ONNX has no labels of dtype {classes.dtype}: only numbers and strings.")
+    raise ValueError(f"ONNX has no labels of dtype {classes.dtype}: only booleans, integers, "
+                     "floats of at most 64 bits, and strings.")
 
 
 def _type_name(array: np.ndarray) -> str:

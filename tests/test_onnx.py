@@ -20,6 +20,9 @@ LABELS = {
     "str": lambda Y: np.array([f"étiquette {i}" for i in first_label(Y)]),
     "object": lambda Y: np.array([f"label {i}" for i in first_label(Y)], object),
     "int": lambda Y: 10 * first_label(Y) - 7, "int8": lambda Y: first_label(Y).astype(np.int8) % 99,
+    "uint8": lambda Y: first_label(Y).astype(np.uint8),
+    "uint64": lambda Y: first_label(Y).astype(np.uint64) + np.uint64(2**64 - 1000),
+    "big-endian": lambda Y: first_label(Y).astype(">i4"),
     "float": lambda Y: first_label(Y) * 2.0, "bool": lambda Y: first_label(Y) > 100,
 }
 SETTINGS = {
@@ -55,7 +58,8 @@ def assert_agrees(model, X, k, sparse):
     expected_labels, expected_scores = model.predict_topk(X, k=k)
     labels, scores = run(model.to_onnx(k, sparse=sparse), X, sparse)
     assert scores.dtype == np.float64
-    assert labels.dtype == (object if expected_labels.dtype.kind in "UO" else expected_labels.dtype)
+    assert labels.dtype == (object if expected_labels.dtype.kind in "UO"
+                            else expected_labels.dtype.newbyteorder("="))
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-4, atol=1e-4)
     same = labels == expected_labels
     near = np.full(same.shape, False)
@@ -162,8 +166,12 @@ def test_errors(tiny, monkeypatch):
             model.to_onnx(path)
     dates = small().fit(X, [1, 2] * 6)
     dates.classes_ = dates.classes_.astype("M8[s]")
-    with pytest.raises(ValueError, match=r"no labels of dtype datetime64.* numbers and strings"):
+    with pytest.raises(ValueError, match=r"no labels of dtype datetime64.*only booleans, integers"):
         dates.to_onnx(2)
+    dates.classes_ = np.array([1, 2], np.longdouble)
+    if dates.classes_.dtype.itemsize > 8:
+        with pytest.raises(ValueError, match=r"of dtype \S*float.*floats of at most 64 bits"):
+            dates.to_onnx(2)
     with monkeypatch.context() as patched:
         patched.setattr(_onnx, "MAX_BYTES", 500)
         with pytest.raises(ValueError, match=r"at most 2 GiB.*`export` has no limit"):

@@ -157,8 +157,9 @@ def _canonical_order(X: Any) -> Any:
 
 def canonical_csr(X: Any) -> CSR:
     """The arrays of a valid CSR matrix with the dtypes that kernels read."""
-    if X.shape[1] > MAX_INDEX:
-        raise ValueError(f"at most {MAX_INDEX} columns are supported, got {X.shape[1]}.")
+    for size, what in zip(X.shape, ("rows", "columns"), strict=True):
+        if size > MAX_INDEX:
+            raise ValueError(f"at most {MAX_INDEX} {what} are supported, got {size}.")
     nnz = int(X.indptr[-1])
     return CSR(
         np.ascontiguousarray(X.indptr, dtype=np.int64),

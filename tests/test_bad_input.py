@@ -1,6 +1,7 @@
 """Bad input: a clear error, and a fitted model exactly as it was."""
 
 import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from slidelearn import SlideClassifier
 from slidelearn._training import DivergenceError
+from slidelearn._validation import canonical_csr
 
 PREDICTIONS = ["predict", "predict_proba", "predict_log_proba", "decision_function",
                "predict_topk", "score"]
@@ -152,6 +154,13 @@ def test_wrong_number_of_features(method, make, data):
 def test_not_fitted(method, data):
     with pytest.raises(NotFittedError, match="SlideClassifier instance is not fitted yet"):
         getattr(small(), method)(data[0], **({"y": data[1]} if method == "score" else {}))
+
+
+@pytest.mark.parametrize("shape, what", [((2**31, 5), "rows"), ((12, 2**31), "columns")])
+def test_numbers_beyond_int32(shape, what):
+    """Of a matrix that is nothing but its shape: 2^31 rows take 16 GB."""
+    with pytest.raises(ValueError, match=f"at most {2**31 - 1} {what} are supported, got {2**31}"):
+        canonical_csr(SimpleNamespace(shape=shape))
 
 
 # ---- y -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from ._validation import CSR, canonical_csr, check_sparse_structure
+from ._validation import CSR, canonical_csr, canonical_rows, check_sparse_structure
 
 BINARIZE = ("MultiLabelBinarizer(sparse_output=True) turns lists or sets of labels into an "
             "indicator.")
@@ -224,17 +224,17 @@ def _encode_sparse(y: Any) -> Targets:
     check_sparse_structure(y, "y")
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y must be an indicator of zeros and ones, but its dtype is {y.dtype}.")
-    _check_distinct(y)
-    y = y.tocsr()
+    given, y = y, y.tocsr()
     check_sparse_structure(y, "y")
+    y = canonical_rows(y)
+    if y.nnz < given.nnz:  # some formats only lose explicit zeros
+        _check_distinct(given)
     wrong = (y.data != 0) & (y.data != 1)
     if wrong.any():
         place = int(np.argmax(wrong))
         row = int(np.searchsorted(y.indptr, place, side="right")) - 1
         raise ValueError(f"y must be an indicator of zeros and ones, but y[{row}, "
                          f"{y.indices[place]}] is {y.data[place]}.")
-    if not y.has_sorted_indices:
-        y = y.sorted_indices()
     if not y.data.all():
         y = y.copy()
         y.eliminate_zeros()
@@ -243,8 +243,6 @@ def _encode_sparse(y: Any) -> Targets:
 
 def _check_distinct(y: Any) -> None:
     """Raise ValueError if a sparse matrix has an entry twice."""
-    if y.format not in ("csr", "csc", "coo") or (y.format != "coo" and y.has_canonical_format):
-        return
     y = y.tocoo(copy=False)
     order = np.lexsort((y.col, y.row))
     row, column = y.row[order], y.col[order]

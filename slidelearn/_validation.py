@@ -145,14 +145,32 @@ def _check_all_finite(X: Any, name: str) -> None:
 def _canonical_order(X: Any) -> Any:
     """Columns sorted and distinct, no explicit zeros: one form, so that the same X gives the same
     bits in any format. A copy only if X isn't in that form already."""
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+    given, X = X, canonical_rows(X)
+    if X is not given:
         _check_all_finite(X, "X")
     if not X.data.all():
         X = X.copy()
         X.eliminate_zeros()
     return X
+
+
+def canonical_rows(matrix: Any) -> Any:
+    """A valid CSR matrix with ascending, distinct columns in each row: the same one if it is so,
+    else a copy with duplicates added up.
+
+    Its arrays decide: `has_sorted_indices` and `has_canonical_format` are remembered by scipy, and
+    wrong once someone has written into the arrays.
+    """
+    nnz = int(matrix.indptr[-1])
+    columns, starts = matrix.indices[:nnz], matrix.indptr[1:-1]
+    disorder = columns[1:] <= columns[:-1]
+    disorder[starts[(starts > 0) & (starts < nnz)] - 1] = False  # from one row to the next
+    if not disorder.any():
+        return matrix
+    matrix = matrix.copy()
+    matrix.has_sorted_indices = matrix.has_canonical_format = False
+    matrix.sum_duplicates()
+    return matrix
 
 
 def canonical_csr(X: Any) -> CSR:

@@ -191,6 +191,29 @@ def twice(form, dtype=np.int64):
     return (sp.csr_matrix if form == "csr" else sp.csc_matrix)(parts, (12, 4))
 
 
+def broken_twice(form):
+    """An entry twice, where scipy takes the order for granted."""
+    Y = sp.csr_matrix(np.tile([1.0, 1.0, 0.0, 0.0], (12, 1)))
+    assert Y.has_canonical_format
+    if form == "csc":
+        Y = Y.tocsc()
+        assert Y.has_canonical_format
+    elif form == "bsr":
+        Y = sp.bsr_matrix(Y, blocksize=(1, 1))
+    elif form != "csr":
+        Y = Y.asformat(form)
+    if form == "lil":
+        Y.rows[0] = [0, 0]
+    elif form == "dia":
+        Y.offsets[:] = 0
+    elif form == "coo":
+        Y.sum_duplicates()
+        Y.col[:] = 0
+    else:
+        Y.indices[:2] = 0
+    return Y
+
+
 BAD_INDICATORS = {
     "two": (lambda: indicator(2), r"y must be an indicator.* y\[7, 3\] is 2"),
     "half": (lambda: indicator(0.5, "csc"), r"y\[7, 3\] is 0.5"),
@@ -206,6 +229,9 @@ BAD_INDICATORS = {
     "twice csc": (lambda: twice("csc"), r"more than one entry for y\[0, 0\]"),
     "twice coo": (lambda: twice("coo"), r"more than one entry for y\[0, 0\]"),
     "twice bool": (lambda: twice("coo", bool), r"more than one entry for y\[0, 0\]"),
+    **{f"twice {form}, written later": (lambda form=form: broken_twice(form),
+                                        r"more than one entry for y\[0, 0\]")
+       for form in ("csr", "csc", "coo", "bsr", "lil", "dia")},
     "index too large": (lambda: broken_y(indices=(7, 4)),
                         r"y is not a valid CSR matrix: column index 4 in row 7"),
     "negative index": (lambda: broken_y(indices=(7, -1)), "column index -1 in row 7"),

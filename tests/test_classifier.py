@@ -224,6 +224,31 @@ def test_untidy_indicator(extreme):
     assert_same_model(small().fit(X, zeros), small().fit(X, cleared))
 
 
+@pytest.mark.parametrize("make", [sp.csr_matrix, sp.csr_array, sp.csc_matrix])
+def test_order_is_that_of_the_arrays(extreme, make):
+    """They were written into after scipy had looked: what it remembers of their order is wrong."""
+    def rewritten(matrix, write):
+        matrix = make(matrix[:300])
+        assert matrix.has_canonical_format and matrix.has_sorted_indices
+        write(matrix.indices, matrix.shape[matrix.format == "csr"])
+        return matrix
+
+    def turn(indices, n):
+        indices[:] = n - 1 - indices
+
+    def merge(indices, n):
+        indices[:] //= 2
+
+    X, Y = (rewritten(matrix, turn) for matrix in extreme)
+    summed = rewritten(extreme[0], merge)
+    assert_same_model(small().fit(X, Y), small().fit(X.toarray(), sp.csr_array(Y.toarray())))
+    assert_same_model(small().fit(summed, Y), small().fit(summed.toarray(), Y))
+    for given, write, before in ((X, turn, extreme[0]), (Y, turn, extreme[1]),
+                                 (summed, merge, extreme[0])):
+        assert given.has_canonical_format  # nothing was put right in the matrix itself
+        np.testing.assert_array_equal(given.indices, rewritten(before, write).indices)
+
+
 @pytest.mark.parametrize("make", [sp.csr_matrix, sp.csc_matrix, sp.coo_array])
 def test_one_column(tiny, make):
     X = tiny[0]

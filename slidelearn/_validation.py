@@ -45,52 +45,96 @@ class CSR:
 
 
 def check_sparse_structure(matrix: Any, name: str) -> None:
-    """Raise ValueError unless the index arrays of a sparse matrix lie within its shape.
+    """Raise ValueError unless the arrays of a sparse matrix fit together and within its shape.
 
-    scikit-learn's checks look at values only; an index out of range would be read as an address.
+    scikit-learn's checks look at values only, and scipy's conversions trust the arrays: an index
+    out of range would be read as an address.
     """
     if matrix.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional, got a sparse array of {matrix.ndim} "
                          "dimension(s).")
-    if matrix.format in ("csr", "csc", "bsr"):
-        blocks = matrix.blocksize if matrix.format == "bsr" else (1, 1)
-        _check_compressed(matrix, name, matrix.format, blocks)
-    elif matrix.format == "coo":
-        for axis, index in enumerate((matrix.row, matrix.col)):
-            if len(index) and (index.min() < 0 or index.max() >= matrix.shape[axis]):
-                bad = int(index.min() if index.min() < 0 else index.max())
-                raise ValueError(
-                    f"{name} is not a valid COO matrix: {('row', 'column')[axis]} index {bad} is "
-                    f"outside of [0, {matrix.shape[axis]})."
-                )
-
-
-def _check_compressed(matrix: Any, name: str, kind: str, blocks: tuple[int, int]) -> None:
-    major, minor = (1, 0) if kind == "csc" else (0, 1)
-    n_major = matrix.shape[major] // blocks[major]
-    n_minor = matrix.shape[minor] // blocks[minor]
-    indptr, indices = matrix.indptr, matrix.indices
-    complaint = None
-    if len(indptr) != n_major + 1:
-        complaint = f"indptr has {len(indptr)} entries, expected {n_major + 1}"
-    elif indptr[0] != 0:
-        complaint = f"indptr[0] is {indptr[0]}, expected 0"
-    elif np.any(indptr[1:] < indptr[:-1]):
-        row = int(np.argmax(indptr[1:] < indptr[:-1]))
-        complaint = f"indptr decreases at position {row + 1}"
-    elif indptr[-1] > len(indices) or indptr[-1] > len(matrix.data):
-        complaint = (f"indptr ends at {indptr[-1]}, beyond the {len(indices)} indices and "
-                     f"{len(matrix.data)} values")
-    else:
-        used = indices[: indptr[-1]]
-        outside = (used < 0) | (used >= n_minor) if len(used) else used
-        if len(used) and (used.min() < 0 or used.max() >= n_minor):
-            place = int(np.argmax(outside))
-            row = int(np.searchsorted(indptr, place, side="right")) - 1
-            complaint = (f"{('row', 'column')[minor]} index {used[place]} in "
-                         f"{('row', 'column')[major]} {row} is outside of [0, {n_minor})")
+    complain = COMPLAINTS.get(matrix.format)
+    complaint = complain(matrix) if complain else None
     if complaint:
-        raise ValueError(f"{name} is not a valid {kind.upper()} matrix: {complaint}.")
+        raise ValueError(f"{name} is not a valid {matrix.format.upper()} matrix: {complaint}.")
+
+
+def _compressed_complaint(matrix: Any) -> str | None:
+    major, minor = (1, 0) if matrix.format == "csc" else (0, 1)
+    blocks = matrix.data.shape[1:]
+    if matrix.format != "bsr":
+        if blocks:
+            return f"its values have {matrix.data.ndim} dimensions, expected 1"
+        blocks = (1, 1)
+    elif len(blocks) != 2 or 0 in blocks or any(np.mod(matrix.shape, blocks)):
+        return f"blocks of shape {blocks} don't divide the shape {matrix.shape}"
+    n_major, n_minor = matrix.shape[major] // blocks[major], matrix.shape[minor] // blocks[minor]
+    indptr, indices = matrix.indptr, matrix.indices
+    if complaint := _index_complaint(indptr=indptr, indices=indices):
+        return complaint
+    if len(indptr) != n_major + 1:
+        return f"indptr has {len(indptr)} entries, expected {n_major + 1}"
+    if indptr[0] != 0:
+        return f"indptr[0] is {indptr[0]}, expected 0"
+    falls = indptr[1:] < indptr[:-1]
+    if falls.any():
+        return f"indptr decreases at position {int(np.argmax(falls)) + 1}"
+    if indptr[-1] > len(indices) or indptr[-1] > len(matrix.data):
+        return (f"indptr ends at {indptr[-1]}, beyond the {len(indices)} indices and "
+                f"{len(matrix.data)} values")
+    used = indices[: indptr[-1]]
+    if len(used) and (used.min() < 0 or used.max() >= n_minor):
+        place = int(np.argmax((used < 0) | (used >= n_minor)))
+        row = int(np.searchsorted(indptr, place, side="right")) - 1
+        return (f"{AXES[minor]} index {used[place]} in {AXES[major]} {row} is outside of "
+                f"[0, {n_minor})")
+    return None
+
+
+def _coo_complaint(matrix: Any) -> str | None:
+    if complaint := _index_complaint(row=matrix.row, col=matrix.col):
+        return complaint
+    sizes = len(matrix.row), len(matrix.col), len(matrix.data)
+    if len(set(sizes)) > 1:
+        return "it has {} row indices, {} column indices and {} values".format(*sizes)
+    for axis, index in enumerate((matrix.row, matrix.col)):
+        if len(index) and (index.min() < 0 or index.max() >= matrix.shape[axis]):
+            bad = int(index.min() if index.min() < 0 else index.max())
+            return f"{AXES[axis]} index {bad} is outside of [0, {matrix.shape[axis]})"
+    return None
+
+
+def _dia_complaint(matrix: Any) -> str | None:
+    if complaint := _index_complaint(offsets=matrix.offsets):
+        return complaint
+    if matrix.data.ndim != 2 or len(matrix.data) != len(matrix.offsets):
+        return (f"its values are of shape {matrix.data.shape}, expected a row for each of "
+                f"{len(matrix.offsets)} diagonals")
+    return None
+
+
+def _lil_complaint(matrix: Any) -> str | None:
+    if not matrix.rows.shape == matrix.data.shape == matrix.shape[:1]:
+        return (f"it has {len(matrix.rows)} lists of indices and {len(matrix.data)} of values, "
+                f"expected {matrix.shape[0]}")
+    for row, (indices, values) in enumerate(zip(matrix.rows, matrix.data, strict=True)):
+        if len(indices) != len(values):
+            return f"row {row} has {len(indices)} indices and {len(values)} values"
+    return None
+
+
+def _index_complaint(**arrays: np.ndarray) -> str | None:
+    for name, array in arrays.items():
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            return (f"{name} is an array of {array.ndim} dimension(s) of {array.dtype}, expected "
+                    "one of integers")
+    return None
+
+
+AXES = ("row", "column")
+COMPLAINTS = {"csr": _compressed_complaint, "csc": _compressed_complaint,
+              "bsr": _compressed_complaint, "coo": _coo_complaint, "dia": _dia_complaint,
+              "lil": _lil_complaint}
 
 
 def check_X(estimator: Any, X: Any, *, reset: bool) -> CSR:
@@ -124,7 +168,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool) -> CSR:
     if not sp.issparse(X):
         X = sp.csr_matrix(X)
     else:
-        check_sparse_structure(X, "X")  # formats without a check of their own (lil, dok, dia)
+        check_sparse_structure(X, "X")  # lil, dok and dia: their indices haven't been looked at
         X = _canonical_order(X)
     return canonical_csr(X)
 

@@ -93,6 +93,26 @@ BAD_X = {
     "csc": (lambda: _broken_csc(), "X is not a valid CSC matrix: row index 99 in column 1"),
     "coo": (lambda: _broken_coo(), "X is not a valid COO matrix: column index 5 is outside"),
     "bsr": (lambda: _broken_bsr(), "X is not a valid BSR matrix: column index 9"),
+    "indices of floats": (lambda: with_arrays("csr", indices=np.full(60, np.nan)),
+                          r"indices is an array of 1 dimension\(s\) of float64, expected"),
+    "rows of floats": (lambda: with_arrays("csc", indices=np.zeros(60)), "not a valid CSC.*float"),
+    "indices in 2-D": (lambda: with_arrays("csr", indices=np.zeros((60, 1), int)), "2 dimension"),
+    "indptr in 2-D": (lambda: with_arrays("csr", indptr=np.zeros((13, 1), int)), "2 dimension"),
+    "data in 2-D": (lambda: with_arrays("csr", data=np.ones((60, 1))), "values have 2 dimensions"),
+    "short indptr": (lambda: with_arrays("csr", indptr=np.array([0, 60])), "indptr has 2 entries"),
+    "short data": (lambda: with_arrays("csr", data=np.ones(3)), "60 indices and 3 values"),
+    "short coo": (lambda: with_arrays("coo", col=np.zeros(3, int)), "60 row indices, 3 column ind"),
+    "short coo data": (lambda: with_arrays("coo", data=np.ones(3)), "60 column indices and 3 val"),
+    "blocks": (lambda: with_arrays("bsr", data=np.ones((60, 5, 5))), r"blocks of shape \(5, 5\)"),
+    "flat blocks": (lambda: with_arrays("bsr", data=np.ones((60, 1))), r"blocks of shape \(1,\)"),
+    "few diagonals": (lambda: with_arrays("dia", offsets=np.zeros(1, int)), "each of 1 diagonals"),
+    "many diagonals": (lambda: with_arrays("dia", offsets=np.arange(99)), "each of 99 diagonals"),
+    "diagonals of floats": (lambda: with_arrays("dia", offsets=np.zeros(16)), "offsets.*float64"),
+    "short lists": (lambda: with_lists([0], [1.0] * 999), "row 3 has 1 indices and 999 values"),
+    "long lists": (lambda: with_lists([0] * 999, [1.0]), "row 3 has 999 indices and 1 values"),
+    "lists of other columns": (lambda: with_lists([-7], [1.0]), "column index -7 in row 3"),
+    "few lists": (lambda: with_arrays("lil", rows=np.array([[0]], object)[:, 0]),
+                  "1 lists of indices and 12 of values"),
     "no rows": (lambda: np.empty((0, 5)), r"0 sample\(s\)"),
     "no rows, sparse": (lambda: sp.csr_matrix((0, 5)), r"0 sample\(s\)"),
     "1-D": (lambda: np.ones(12), "Expected 2D array"),
@@ -121,6 +141,19 @@ def _broken_coo():
 def _broken_bsr():
     X = sp.bsr_matrix(broken(), blocksize=(1, 1))
     X.indices[0] = 9
+    return X
+
+
+def with_arrays(form, **arrays):
+    X = broken().asformat(form)
+    for name, array in arrays.items():
+        setattr(X, name, array)
+    return X
+
+
+def with_lists(indices, values):
+    X = broken().tolil()
+    X.rows[3], X.data[3] = indices, values
     return X
 
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ._validation import valid_csr
+
 RANKED = ("integers, that is column numbers, best first, as predict_topk returns them (not the "
           "indicator of predict, nor probabilities or names)")
 
@@ -71,10 +73,9 @@ def as_indicator(matrix: Any, name: str) -> sp.csr_matrix:
         raise ValueError(f"{name} must be an indicator with rows and columns, got {found}.")
     if matrix.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an indicator of zeros and ones, got {matrix.dtype}.")
-    csr = sp.csr_matrix(matrix)
-    if not csr.has_canonical_format or not csr.data.all():
+    csr = valid_csr(matrix, name)
+    if not csr.data.all():
         csr = csr.copy()
-        csr.sum_duplicates()
         csr.eliminate_zeros()
     if (csr.data != 1).any():
         value = csr.data[csr.data != 1][0]

@@ -137,6 +137,18 @@ COMPLAINTS = {"csr": _compressed_complaint, "csc": _compressed_complaint,
               "lil": _lil_complaint}
 
 
+def valid_csr(matrix: Any, name: str) -> sp.csr_matrix:
+    """Dense or sparse as CSR with ascending, distinct columns in each row, after checking it.
+
+    Duplicates are added up. Arrays may be shared with `matrix`.
+    """
+    if sp.issparse(matrix):
+        check_sparse_structure(matrix, name)
+    csr = sp.csr_matrix(matrix)
+    check_sparse_structure(csr, name)
+    return canonical_rows(csr)
+
+
 def check_X(estimator: Any, X: Any, *, reset: bool) -> CSR:
     """Validate X and convert it to canonical CSR, without a copy where it is one already.
 

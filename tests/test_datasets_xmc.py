@@ -351,10 +351,17 @@ def test_kinds_of_matrices(tmp_path, convert):
     assert (tmp_path / "data.txt").read_bytes() == b"1 2 2\n0 1:1.5\n"
 
 
+def broken(matrix):
+    matrix.indices[-1] = 7
+    return matrix
+
+
 BAD_DUMPS = [
     ([[1.0]], [[1], [0]], "X has 1 rows but Y has 2"),
     ([[1.0, np.nan]], [[1]], r"X\[0, 1\] is nan: only finite"),
     (sp.csr_matrix([[0.0], [np.inf]]), [[1], [1]], r"X\[1, 0\] is inf: only finite"),
+    (broken(sp.csr_matrix([[1.0]])), [[1]], "X is not a valid CSR matrix: column index 7 in row 0"),
+    ([[1.0]], broken(sp.csc_matrix([[1]])), "Y is not a valid CSC matrix: row index 7 in column 0"),
     ([[1.0]], [[2]], r"Y\[0, 0\] is 2: an indicator has only 0 and 1"),
     ([[1.0], [2.0]], [[0, 1], [0, 0.5]], r"Y\[1, 1\] is 0.5: an indicator"),
     ([1.0], [[1]], "X must be a two-dimensional matrix of real numbers, got 1 dim"),

@@ -293,6 +293,12 @@ def test_minus_one_can_be_a_label_of_a_vector():
 
 # ---- errors -------------------------------------------------------------------------------
 
+def broken_truth():
+    truth = sp.csr_matrix(Y_TRUE)
+    truth.indices[truth.indptr[1] - 1] = 5
+    return truth
+
+
 BAD_ARGUMENTS = {
     "no k": ({"k": 0}, "k must be a positive integer, got 0"),
     "fractional k": ({"k": 1.0}, "k must be a positive integer, got 1.0"),
@@ -318,6 +324,8 @@ BAD_ARGUMENTS = {
     "nan in truth": ({"y_true": np.where(Y_TRUE, np.nan, 0)}, "zeros and ones, found nan"),
     "text": ({"y_true": Y_TRUE.astype(str)}, "y_true must be an indicator of zeros and ones, got"),
     "complex": ({"y_true": sp.csr_matrix(Y_TRUE * 1j)}, "zeros and ones, got complex128"),
+    "column outside": ({"y_true": broken_truth()}, r"y_true is not a valid CSR matrix: column "
+                                                   r"index 5 in row 0 is outside of \[0, 5\)"),
     "no rows": ({"y_true": np.zeros((0, 5))}, r"y_true must be an indicator with rows"),
     "three dimensions": ({"y_true": np.zeros((4, 5, 1))}, "y_true must have one or two dimensions"),
     "empty vector": ({"y_true": []}, "y_true must have one or two dimensions"),

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
 from .._files import compressed_for, open_for_reading, replacing
+from .._validation import valid_csr
 
 __all__ = ["dump_xmc_file", "iter_xmc_file", "load_xmc_file"]
 
@@ -196,7 +197,8 @@ def dump_xmc_file(X: Any, Y: Any, path: str | os.PathLike[str]) -> None:
     ------
     ValueError
         If `X` or `Y` is not a two-dimensional matrix of real numbers, if their numbers of rows
-        differ, if `X` has values that are not finite, or `Y` others than 0 and 1.
+        differ, if a sparse one is malformed, if `X` has values that are not finite, or `Y` others
+        than 0 and 1.
 
     See Also
     --------
@@ -529,11 +531,7 @@ def _checked_csr(matrix: Any, name: str) -> sp.csr_matrix:
     if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
         found = f"{matrix.ndim} dimensions of type {matrix.dtype}"
         raise ValueError(f"{name} must be a two-dimensional matrix of real numbers, got {found}.")
-    csr = sp.csr_matrix(matrix)
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    return csr
+    return valid_csr(matrix, name)
 
 
 def checked_features(X: Any) -> sp.csr_matrix:

@@ -537,12 +537,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                    else self._new_network(X, recipe, widths, per_class))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
 
-        max_iter = 1 if one_epoch else self.max_iter
+        max_iter = 1 if one_epoch else int(self.max_iter)
         stopping = None
         if self.early_stopping and not one_epoch:
             stopping = EarlyStopping(
                 lambda: validation_score(network, X, targets.matrix, held_out, n_threads),
-                network, self.tol, self.n_iter_no_change,
+                network, float(self.tol), int(self.n_iter_no_change),
             )
         trainer: Trainer | None = None
         if not one_epoch:
@@ -636,7 +636,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if one_epoch:
             return rows, rows[:0]
         if self.early_stopping:
-            n = int(np.ceil(self.validation_fraction * len(rows)))
+            n = int(np.ceil(float(self.validation_fraction) * len(rows)))
             if n >= len(rows):
                 raise ValueError(
                     f"early_stopping with validation_fraction={self.validation_fraction} holds "
@@ -663,21 +663,23 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             loss="sigmoid" if self.out_activation_ == "logistic" else "softmax",
             solver=self.solver,
             learning_rate="constant" if one_epoch else self.learning_rate,
-            learning_rate_init=self.learning_rate_init, beta_1=self.beta_1, beta_2=self.beta_2,
-            epsilon=self.epsilon, batch_size=min(size, n_samples), dropout=self.dropout,
+            learning_rate_init=float(self.learning_rate_init), beta_1=float(self.beta_1),
+            beta_2=float(self.beta_2), epsilon=float(self.epsilon),
+            batch_size=min(int(size), n_samples), dropout=float(self.dropout),
             shuffle=self.shuffle, plan=self._sampling_plan(),
         )
 
     def _sampling_plan(self) -> SamplingPlan:
         n_classes = len(self.classes_)
         return SamplingPlan(
-            sampling=self.sampling, n_random=min(self.n_random, n_classes),
-            share_random=self.share_random, n_candidates=min(self.n_candidates, n_classes),
-            min_collisions=self.min_collisions, hash_function=self.hash_function,
-            hash_length=self.hash_length, n_tables=self.n_tables, bucket_size=self.bucket_size,
+            sampling=self.sampling, n_random=min(int(self.n_random), n_classes),
+            share_random=self.share_random, n_candidates=min(int(self.n_candidates), n_classes),
+            min_collisions=int(self.min_collisions), hash_function=self.hash_function,
+            hash_length=None if self.hash_length is None else int(self.hash_length),
+            n_tables=int(self.n_tables), bucket_size=int(self.bucket_size),
             insertion=self.insertion, center=self.center,
-            rebuild_interval=self.rebuild_interval, rebuild_growth=self.rebuild_growth,
-            redraw_every=self.redraw_every,
+            rebuild_interval=int(self.rebuild_interval), rebuild_growth=float(self.rebuild_growth),
+            redraw_every=int(self.redraw_every),
         )
 
     def _new_network(self, X: CSR, recipe: Recipe, widths: list[int],
@@ -729,7 +731,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _fit_ranker(self, network: Network, X: CSR, targets: Targets, weight: np.ndarray,
                     rows: np.ndarray, held_out: np.ndarray, n_threads: int) -> None:
-        ranker = fit_ranker(network, X, targets.matrix, weight, rows, self.C, self._seed, n_threads)
+        ranker = fit_ranker(network, X, targets.matrix, weight, rows, float(self.C), self._seed,
+                            n_threads)
         held_out = held_out[:_calibration.MAX_ROWS]
         if len(held_out) >= _calibration.MIN_ROWS:
             ranker = choose_penalty(ranker, network, X, targets.matrix, held_out,

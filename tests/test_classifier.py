@@ -443,6 +443,27 @@ def test_same_bits_on_any_number_of_threads(extreme, setting):
         assert_same_model(small(**setting).fit(X, Y), models[0])
 
 
+@pytest.mark.parametrize("sampling", ["random", "topk"])
+def test_numbers_of_numpy_give_the_same_bits(extreme, sampling):
+    """Small integers don't overflow in sums and products, small floats are what they stand for."""
+    X, Y = extreme[0][:400], extreme[1][:400]
+    numbers = {"max_iter": 3, "batch_size": 48, "n_random": 100, "n_candidates": 20, "n_tables": 12,
+               "hash_length": 4, "bucket_size": 100, "rebuild_interval": 5, "n_iter_no_change": 2}
+    reals = {"learning_rate_init": 0.01, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-4,
+             "dropout": 0.1, "C": 0.3, "tol": 1e-3, "rebuild_growth": 1.1,
+             "validation_fraction": 0.2}
+    reals = {name: np.float32(value) for name, value in reals.items()}
+    settings = {"sampling": sampling, "early_stopping": True}
+    plain = small(**settings, **numbers, **{name: float(x) for name, x in reals.items()}).fit(X, Y)
+    for kind in (np.int8, np.uint8):
+        with np.errstate(all="raise"):
+            model = small(**settings, **{name: kind(n) for name, n in numbers.items()}, **reals)
+            model.fit(X, Y)
+        assert_same_model(model, plain)
+    assert model.get_params()["max_iter"] is model.max_iter
+    assert isinstance(model.max_iter, np.uint8)  # parameters stay what the user set
+
+
 def test_random_state(tiny):
     assert_same_model(small().fit(*tiny), small().fit(*tiny))
     assert_same_model(small(random_state=np.random.RandomState(5)).fit(*tiny),

@@ -1,4 +1,5 @@
-"""Choice of the instruction set at run time, and the leaf functions themselves for tests."""
+"""Choice of the instruction set at run time, and leaf functions by themselves: `step`, `widen` and
+`narrow` for small or rare work, the others for tests."""
 
 import os
 
@@ -83,8 +84,9 @@ def sigmoid_sum(float[::1] z):
 
 def step(Optimizer optimizer, const float[::1] g, float[::1] w, float[::1] m, float[::1] v):
     if w.shape[0]:
-        chosen.step(&optimizer.values, w.shape[0], &g[0], &w[0],
-                    &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL)
+        with nogil:
+            chosen.step(&optimizer.values, w.shape[0], &g[0], &w[0],
+                        &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL)
 
 
 def step16(Optimizer optimizer, const float[::1] g, uint16_t[::1] w, uint16_t[::1] m,
@@ -97,13 +99,15 @@ def step16(Optimizer optimizer, const float[::1] g, uint16_t[::1] w, uint16_t[::
 def widen(const uint16_t[::1] x, float[::1] y):
     """y <- x, bfloat16 to float32."""
     if x.shape[0]:
-        chosen.widen(x.shape[0], &x[0], &y[0])
+        with nogil:
+            chosen.widen(x.shape[0], &x[0], &y[0])
 
 
 def narrow(const float[::1] x, uint16_t[::1] y):
     """y <- x, float32 to the nearest bfloat16, ties to even."""
     if x.shape[0]:
-        chosen.narrow(x.shape[0], &x[0], &y[0])
+        with nogil:
+            chosen.narrow(x.shape[0], &x[0], &y[0])
 
 
 def gemm(const float[:, :] a, const float[:, ::1] b, float[:, ::1] c):

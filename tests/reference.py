@@ -131,6 +131,35 @@ def chain(start, a, b):
     return z
 
 
+# Linear rankers
+
+
+def group_pairs(indptr, labels, rows, shortlist):
+    """Of each class [(row, sign), ...]: 1 for rows that have it, -1 for those on whose shortlist it
+    only is."""
+    pairs = {}
+    for row, listed in zip(rows, shortlist, strict=True):
+        own = set(labels[indptr[row]:indptr[row + 1]].tolist())
+        for c in own | set(listed.tolist()):
+            pairs.setdefault(c, []).append((int(row), 1 if c in own else -1))
+    return pairs
+
+
+def penalise(X, coef, intercept, penalty, max_loss, rows, classes, logits):
+    """Dense X and weights; one rounded product and sum after the other, in the order of features
+    that both have."""
+    scores = logits.copy()
+    for i, j in np.ndindex(classes.shape):
+        c = classes[i, j]
+        if 0 <= c < len(intercept):
+            x, w = X[rows[i]], coef[c]
+            both = np.flatnonzero((x != 0) & (w != 0))
+            loss = min(max(np.float32(1) - chain(intercept[c], w[both], x[both]), np.float32(0)),
+                       np.float32(max_loss))
+            scores[i, j] -= np.float32(penalty) * loss
+    return scores
+
+
 # Losses: (summed loss, gradient) of one sample over its active set. `label_weight` is the factor
 # of each active class's term where it is a label.
 

@@ -23,7 +23,7 @@ from . import _calibration, _export, _labels, _onnx, _prediction, _state
 from ._active import SamplingPlan
 from ._class_weight import class_weights, weighted_labels
 from ._compat import CallbackSupportMixin, with_callbacks
-from ._fitting import EarlyStopping, calibrate, run_epochs, validation_score
+from ._fitting import EarlyStopping, Samples, calibrate, run_epochs, validation_score
 from ._history import History
 from ._hooks import Hooks, State
 from ._labels import Targets
@@ -46,7 +46,6 @@ MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of pre
 MatrixLike: TypeAlias = Any  # array-like, sparse matrix or array, or dataframe: scipy has no types
 TargetLike: TypeAlias = Any  # labels or an indicator, in such forms
 Monitor: TypeAlias = Callable[[int, "SlideClassifier", dict[str, float]], object]
-Derived: TypeAlias = Callable[[Network, int], State]
 # Hash tables, and what they were made by and of: the plan, and the weights of the output layer.
 HashTables: TypeAlias = tuple[SamplingPlan, LSHIndex, NDArray[Any]]
 
@@ -475,7 +474,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_parameters(self)
         hooks = Hooks(self, monitor, X, y, sample_weight)
         with _unchanged_on_error(self):
-            self._fit(X, y, sample_weight, None, one_epoch=False, hooks=hooks,
+            self._fit(X, y, sample_weight, None, one_epoch=False,
+                      hooks=hooks if hooks.active else None,
                       resume=self.warm_start and self.__sklearn_is_fitted__())
         return self
 
@@ -531,26 +531,25 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             labels = weighted_labels(labels, per_class)
         elif per_class is not None:
             weight = (weight * per_class[labels.indices]).astype(np.float32)
-        rows, held_out = self._split(weight, targets, one_epoch)
-        recipe = self._recipe(len(rows), one_epoch)
+        samples = Samples(X, targets, weight, *self._split(weight, targets, one_epoch), n_threads)
+        recipe = self._recipe(len(samples.rows), one_epoch)
         network = (self._resumed_network(widths) if resume
                    else self._new_network(X, recipe, widths, per_class))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
+        if not one_epoch:
+            self._ranker = []
+        self._train(network, samples, labels, recipe, one_epoch, hooks)
 
+    def _train(self, network: Network, samples: Samples, labels: CSR, recipe: Recipe,
+               one_epoch: bool, hooks: Hooks | None) -> None:
+        """Train a network that is this model's, and all that follows from it."""
         max_iter = 1 if one_epoch else int(self.max_iter)
         stopping = None
         if self.early_stopping and not one_epoch:
-            stopping = EarlyStopping(
-                lambda: validation_score(network, X, targets.matrix, held_out, n_threads),
-                network, float(self.tol), int(self.n_iter_no_change),
-            )
+            stopping = EarlyStopping(lambda: validation_score(network, samples), network,
+                                     float(self.tol), int(self.n_iter_no_change))
         trainer: Trainer | None = None
-        if not one_epoch:
-            self._ranker = []
         history = History(self.history_)
-        derived = partial(self._derived, X, targets, rows, held_out, n_threads)
-        finish = partial(self._finish, network, stopping, derived)
-        hooks = hooks if hooks is not None and hooks.active else None
 
         def begin_epoch() -> None:
             if hooks is not None:
@@ -560,10 +559,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
-            self.__dict__.update(derived(network, max_pairs=0), _index=None,
-                                 _pruning=_prediction.Pruning())
+            self._derive(network, samples, max_pairs=0)
             stop = hooks.end_epoch(number, history.last,
-                                   partial(self._as_stopped, network, stopping, derived))
+                                   partial(self._as_stopped, network, samples, stopping))
             self._index, self._pruning = None, _prediction.Pruning()
             return stop
 
@@ -571,25 +569,26 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is not None:
                 hooks.begin()
             trainer = Trainer(
-                network, X, labels, weight,
+                network, samples.X, labels, samples.weight,
                 log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
                               recipe.batch_size),
-                recipe, n_steps=max_iter * -(-len(rows) // recipe.batch_size),
-                steps_before=self.t_, key=(self._seed + self.t_) % 2**64, n_threads=n_threads,
+                recipe, n_steps=max_iter * -(-len(samples.rows) // recipe.batch_size),
+                steps_before=self.t_, key=(self._seed + self.t_) % 2**64,
+                n_threads=samples.n_threads,
             )
-            run_epochs(trainer, rows, max_iter, self.verbose, stopping, history, begin_epoch,
-                       end_epoch)
+            run_epochs(trainer, samples.rows, max_iter, self.verbose, stopping, history,
+                       begin_epoch, end_epoch)
             if stopping is not None:
                 stopping.restore_best()
-            if not one_epoch and self._wants_ranker(targets, held_out):
+            if not one_epoch and self._wants_ranker(samples):
                 if self.verbose:
                     tqdm.write("training linear rankers")
-                self._fit_ranker(network, X, targets, weight, rows, held_out, n_threads)
-            finish(_calibration.MAX_PAIRS)
+                self._fit_ranker(network, samples)
+            self._finish(network, samples, stopping, _calibration.MAX_PAIRS)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user: the model is as far as it got.",
-                          stacklevel=3)
-            finish(_calibration.MAX_PAIRS_INTERRUPTED)
+                          stacklevel=4)
+            self._finish(network, samples, stopping, _calibration.MAX_PAIRS_INTERRUPTED)
         self._record(trainer, history, stopping)
         if hooks is not None:
             hooks.end()
@@ -725,52 +724,55 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Whether scores go into a softmax over all classes, of which a sample has one."""
         return self.out_activation_ == "softmax" and self._target_kind == "labels"
 
-    def _wants_ranker(self, targets: Targets, held_out: np.ndarray) -> bool:
+    def _wants_ranker(self, samples: Samples) -> bool:
         return self.ranker == "linear" or (self.ranker == "auto" and (
-            targets.multilabel or len(held_out) >= _calibration.MIN_ROWS))
+            samples.targets.multilabel or len(samples.held_out) >= _calibration.MIN_ROWS))
 
-    def _fit_ranker(self, network: Network, X: CSR, targets: Targets, weight: np.ndarray,
-                    rows: np.ndarray, held_out: np.ndarray, n_threads: int) -> None:
-        ranker = fit_ranker(network, X, targets.matrix, weight, rows, float(self.C), self._seed,
-                            n_threads)
-        held_out = held_out[:_calibration.MAX_ROWS]
+    def _fit_ranker(self, network: Network, samples: Samples) -> None:
+        ranker = fit_ranker(network, samples.X, samples.targets.matrix, samples.weight,
+                            samples.rows, float(self.C), self._seed, samples.n_threads)
+        held_out = samples.held_out[:_calibration.MAX_ROWS]
         if len(held_out) >= _calibration.MIN_ROWS:
-            ranker = choose_penalty(ranker, network, X, targets.matrix, held_out,
-                                    self._one_of_all, n_threads)
+            ranker = choose_penalty(ranker, network, samples.X, samples.targets.matrix, held_out,
+                                    self._one_of_all, samples.n_threads)
         if self.ranker == "linear" or ranker.penalty > 0:
             self._ranker = ranker.arrays
 
-    def _finish(self, network: Network, stopping: EarlyStopping | None, derived: Derived,
+    def _finish(self, network: Network, samples: Samples, stopping: EarlyStopping | None,
                 max_pairs: int) -> None:
         """What follows the last epoch; can be repeated."""
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
-        # Another thread that predicted meanwhile has left what it made of weights as they were.
-        self.__dict__.update(derived(network, max_pairs), _index=None,
+        # Another thread may have left what it made of the weights before they were as they are.
+        self._derive(network, samples, max_pairs)
+
+    def _derive(self, network: Network, samples: Samples, max_pairs: int) -> None:
+        """Set what follows from trained parameters."""
+        self.__dict__.update(self._derived(network, samples, max_pairs), _index=None,
                              _pruning=_prediction.Pruning())
 
-    def _derived(self, X: CSR, targets: Targets, rows: np.ndarray, held_out: np.ndarray,
-                 n_threads: int, network: Network, max_pairs: int) -> State:
+    def _derived(self, network: Network, samples: Samples, max_pairs: int) -> State:
         """Attributes that follow from trained parameters."""
+        X, rows, n_threads = samples.X, samples.rows, samples.n_threads
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
         hidden = _prediction.hidden_activations(network, X, some, n_threads)
         attributes = {"_activation_mean": hidden.mean(axis=0)}
-        held_out = held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
+        held_out = samples.held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
         if len(held_out) >= _calibration.MIN_ROWS and self.calibrate:
             attributes["calibration_"] = calibrate(
-                network, _state.as_ranker(self.__dict__), X, targets.matrix, held_out,
+                network, _state.as_ranker(self.__dict__), X, samples.targets.matrix, held_out,
                 self._one_of_all, n_threads)
         return attributes
 
-    def _as_stopped(self, network: Network, stopping: EarlyStopping | None,
-                    derived: Derived) -> State:
+    def _as_stopped(self, network: Network, samples: Samples,
+                    stopping: EarlyStopping | None) -> State:
         """Attributes of the model as if training had stopped now, sharing no array with it."""
         best = stopping.best_network() if stopping is not None else None
         network = best if best is not None else network.copy()
         return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
                 "_index": None, "_pruning": _prediction.Pruning(),
-                **derived(network, _calibration.MAX_PAIRS)}
+                **self._derived(network, samples, _calibration.MAX_PAIRS)}
 
     def _record(self, trainer: Trainer | None, history: History,
                 stopping: EarlyStopping | None) -> None:

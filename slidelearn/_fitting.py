@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -10,12 +11,35 @@ from scipy.sparse import csr_matrix
 
 from . import _calibration, _prediction
 from ._history import History
+from ._labels import Targets
 from ._network import Layer, Network
 from ._progress import tqdm
 from ._ranker import Ranker
 from ._training import Trainer
 from ._validation import CSR
 from .metrics import ndcg_at_k
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What one call of `fit` or `partial_fit` learns from.
+
+    Attributes
+    ----------
+    X : CSR of shape (n_samples, n_features)
+    targets : Targets
+    weight : ndarray of shape (n_samples,), float32
+    rows : ndarray of int64, the samples to train on, ascending
+    held_out : ndarray of int64, for early stopping, the ranker's penalty and calibration
+    n_threads : int
+    """
+
+    X: CSR
+    targets: Targets
+    weight: np.ndarray
+    rows: np.ndarray
+    held_out: np.ndarray
+    n_threads: int
 
 
 class EarlyStopping:
@@ -106,11 +130,11 @@ def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
                 break
 
 
-def validation_score(network: Network, X: CSR, labels: CSR, rows: np.ndarray,
-                     n_threads: int) -> float:
-    """nDCG@5 (or of all classes, if there are fewer) of some rows."""
+def validation_score(network: Network, samples: Samples) -> float:
+    """nDCG@5 (or of all classes, if there are fewer) of the samples held out."""
+    labels, rows = samples.targets.matrix, samples.held_out
     k = min(5, labels.shape[1])
-    best, _ = _prediction.exact_topk(network, X, rows, k, n_threads)
+    best, _ = _prediction.exact_topk(network, samples.X, rows, k, samples.n_threads)
     return float(ndcg_at_k(_indicator(labels)[rows], best, k=k))
 
 

@@ -27,8 +27,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-from common import SHAPES, Stopwatch, describe_machine, hold_out, load_data, quality
-from compare import label_of, write
+from common import (
+    SHAPES,
+    Stopwatch,
+    describe_machine,
+    hold_out,
+    label_of,
+    load_data,
+    quality,
+    write,
+)
 
 from slidelearn import SlideClassifier
 from slidelearn._classifier import auto_batch_size

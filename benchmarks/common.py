@@ -1,6 +1,7 @@
 """What benchmark scripts share: data by name or directory, measuring, printing."""
 
 import ctypes
+import json
 import os
 import platform
 import shutil
@@ -96,6 +97,30 @@ def quality(Y, labels, Y_train=None):
         result |= {f"PSP@{k}": 100 * propensity_scored_precision_at_k(Y, labels, propensities, k)
                    for k in (1, 3, 5)}
     return result
+
+
+def label_of(where):
+    """Name of a data set in tables: no paths."""
+    return Path(where).name
+
+
+def write(path, document):
+    """Replace a JSON file in one go."""
+    temporary = f"{path}.part"
+    Path(temporary).write_text(json.dumps(document, indent=1))
+    os.replace(temporary, path)
+
+
+def best_time(run, seconds, prepare=lambda: ()):
+    """Shortest time of ``run(*prepare())``, `prepare` not counted."""
+    best, spent = float("inf"), 0.0
+    while spent < seconds:
+        arguments = prepare()
+        start = perf_counter()
+        run(*arguments)
+        took = perf_counter() - start
+        best, spent = min(best, took), spent + max(took, 1e-4)
+    return best
 
 
 def describe_machine():

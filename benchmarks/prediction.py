@@ -32,8 +32,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from common import SHAPES, describe_machine, load_data
-from compare import logarithmic_x
+from common import SHAPES, best_time, describe_machine, load_data
+from plotting import logarithmic_x
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from slidelearn import SlideClassifier, _prediction, _pruning
@@ -51,13 +51,7 @@ K = 5
 
 def rate(run, n_samples, seconds):
     """Samples a second, at best."""
-    best, spent = float("inf"), 0.0
-    while spent < seconds:
-        start = time.perf_counter()
-        run()
-        took = time.perf_counter() - start
-        best, spent = min(best, took), spent + took
-    return n_samples / best
+    return n_samples / best_time(run, seconds)
 
 
 def product(hidden, weights, block, width):

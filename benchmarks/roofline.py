@@ -29,10 +29,9 @@ to the truth; shares are of the measured peak or bandwidth at as many threads.
 
 import argparse
 import ctypes
-import time
 
 import numpy as np
-from common import compile_c, describe_machine, filled, on_threads
+from common import best_time, compile_c, describe_machine, filled, on_threads
 from threadpoolctl import threadpool_limits
 
 from slidelearn import _memory
@@ -57,18 +56,6 @@ float run(long n, float start) {
     return total;
 }
 """
-
-
-def best_time(run, seconds, prepare=lambda: ()):
-    """Shortest time of ``run(*prepare())``, `prepare` not counted."""
-    best, spent = float("inf"), 0.0
-    while spent < seconds:
-        arguments = prepare()
-        start = time.perf_counter()
-        run(*arguments)
-        took = time.perf_counter() - start
-        best, spent = min(best, took), spent + max(took, 1e-4)
-    return best
 
 
 def register_peak(n_threads, seconds):

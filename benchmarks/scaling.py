@@ -23,8 +23,7 @@ import sys
 import tempfile
 from itertools import pairwise
 
-from common import CoreDistance, describe_machine, generate
-from compare import write
+from common import CoreDistance, describe_machine, generate, write
 from peers import PEERS
 from peers.launch import Launcher, add_arguments, export
 

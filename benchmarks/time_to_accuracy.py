@@ -17,10 +17,10 @@ import argparse
 import json
 import tempfile
 
-from common import SHAPES, describe_machine, hold_out, load_data
-from compare import COLOURS, label_of, logarithmic_x, place_names, write
+from common import SHAPES, describe_machine, hold_out, label_of, load_data, write
 from peers import PEERS
 from peers.launch import Launcher, add_arguments, export
+from plotting import COLOURS, logarithmic_x, place_names
 
 from slidelearn.metrics import precision_at_k
 

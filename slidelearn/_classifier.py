@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 MAX_DENSE_SCORES = 2**28  # entries of a dense result: 2 GiB of float64
+DEFAULT_K = 5  # best classes, if nobody says how many
 MEAN_ROWS = 1000  # samples whose mean activation centres the hash tables of prediction
 
 MatrixLike: TypeAlias = Any  # array-like, sparse matrix or array, or dataframe: scipy has no types
@@ -824,7 +825,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return _labels.decode_indicator(found, (X.n_rows, len(self.classes_)), self._target_kind)
 
     def predict_topk(
-        self, X: MatrixLike, k: int = 5, *, method: Literal["exact", "lsh"] = "exact"
+        self, X: MatrixLike, k: int | None = None, *, method: Literal["exact", "lsh"] = "exact"
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """The k best classes of each sample.
 
@@ -837,8 +838,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
             Samples.
-        k : int, default=5
-            At most the number of classes.
+        k : int, default=None
+            At most the number of classes. None: 5, or all classes if there are fewer.
         method : {"exact", "lsh"}, default="exact"
             "exact" finds the best of all classes. "lsh" scores the `n_candidates` classes that
             collide most often in hash tables, which are built at the first call, with the hashing
@@ -862,23 +863,24 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """
         network, ranker, X, n_threads = self._prepare(X)
         n_classes = len(self.classes_)
-        _check_k(k, n_classes, "the number of classes")
+        k = _checked_k(k, n_classes, "the number of classes")
         rows = np.arange(X.n_rows)
         if method == "exact":
-            best, scores = _prediction.topk(network, ranker, X, rows, int(k), n_threads,
+            best, scores = _prediction.topk(network, ranker, X, rows, k, n_threads,
                                              self._pruning)
         elif method == "lsh":
             check_parameters(self)
             index = self._hash_index(network, n_threads)
-            n_candidates = min(n_classes, max(self.n_candidates, int(k)))
-            best, scores = _prediction.lsh_topk(network, ranker, index, X, rows, int(k),
-                                                n_candidates, n_threads)
+            n_candidates = min(n_classes, max(int(self.n_candidates), k))
+            best, scores = _prediction.lsh_topk(network, ranker, index, X, rows, k, n_candidates,
+                                                n_threads)
         else:
             raise ValueError(f"method must be 'exact' or 'lsh', got {method!r}.")
         _check_scores(scores, rows)
         return self.classes_[best], _calibration.log_odds(self.calibration_, scores)
 
-    def similar_labels(self, labels: Any, k: int = 5) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def similar_labels(self, labels: Any, k: int | None = None) -> (
+            tuple[NDArray[Any], NDArray[np.float64]]):
         """The k classes most like some class: greatest cosine of the output layer's weights.
 
         Exact, in bounded memory: a part of the output layer at a time.
@@ -887,8 +889,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         ----------
         labels : label or array-like of shape (n_labels,)
             Entries of `classes_` (column numbers for an indicator).
-        k : int, default=5
-            Less than the number of classes.
+        k : int, default=None
+            Less than the number of classes. None: 5, or all others if there are fewer.
 
         Returns
         -------
@@ -904,11 +906,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             A label that the model doesn't know, or k is not an integer in [1, n_classes - 1].
         """
         check_is_fitted(self)
-        _check_k(k, len(self.classes_) - 1, "the number of other classes")
+        k = _checked_k(k, len(self.classes_) - 1, "the number of other classes")
         rows = class_indices(labels, self.classes_, self._target_kind != "labels")
-        places, cosines = nearest_rows(self._network().output.weights, np.atleast_1d(rows), int(k),
+        places, cosines = nearest_rows(self._network().output.weights, np.atleast_1d(rows), k,
                                        effective_n_threads(self.n_jobs))
-        shape = (*rows.shape, int(k))
+        shape = (*rows.shape, k)
         return self.classes_[places].reshape(shape), cosines.astype(np.float64).reshape(shape)
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -1077,7 +1079,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         _export.read_model(path, mmap_mode, model)
         return model
 
-    def to_onnx(self, k: int = 5, *, sparse: bool = False) -> ModelProto:
+    def to_onnx(self, k: int | None = None, *, sparse: bool = False) -> ModelProto:
         """`predict_topk` as an ONNX model, for onnxruntime and the like.
 
         Exact search of the network and its linear rankers, in standard operators (opset 18). Needs
@@ -1085,8 +1087,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        k : int, default=5
-            Classes of each sample, at most the number of classes.
+        k : int, default=None
+            Classes of each sample, at most the number of classes. None: 5, or all classes if there
+            are fewer.
         sparse : bool, default=False
             False: the input is "X", a dense float32 array of shape (n_samples, n_features).
             True: the inputs are the arrays of a CSR matrix, "indptr" and "indices" as int64 and
@@ -1116,10 +1119,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if isinstance(k, (str, PathLike)):
             raise TypeError("to_onnx returns the model and takes no path: write it by "
                             "onnx.save(model.to_onnx(), path).")
-        _check_k(k, len(self.classes_), "the number of classes")
+        k = _checked_k(k, len(self.classes_), "the number of classes")
         classes = self.classes_ if self._target_kind == "labels" else None
         return _onnx.to_onnx(self._network(), self._fitted_ranker(), self.calibration_, classes,
-                             self.n_features_in_, int(k), bool(sparse))
+                             self.n_features_in_, k, bool(sparse))
 
     def _log_proba(self, scores: np.ndarray) -> NDArray[np.float64]:
         if self._target_kind != "labels":
@@ -1246,9 +1249,12 @@ def auto_batch_size(n_samples: int) -> int:
     return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
-def _check_k(k: object, largest: int, what: str) -> None:
+def _checked_k(k: object, largest: int, what: str) -> int:
+    if k is None:
+        k = min(DEFAULT_K, largest)
     if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= int(k) <= largest:
         raise ValueError(f"k must be an integer in [1, {largest}], {what}; got {k!r}.")
+    return int(k)
 
 
 def _check_scores(scores: np.ndarray, rows: np.ndarray) -> None:

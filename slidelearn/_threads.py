@@ -39,6 +39,8 @@ def effective_n_threads(n_jobs: int | None) -> int:
     global _openmp_used
     if not (n_jobs is None or isinstance(n_jobs, Integral)):
         raise TypeError(f"n_jobs must be an int or None, got {n_jobs!r}.")
+    if n_jobs == 0:
+        raise ValueError("n_jobs=0 has no meaning: 1 is one thread, -1 all there are.")
     n_threads = min(max(1, int(effective_n_jobs(n_jobs))), MAX_THREADS)
     if _forked_after_openmp:
         return 1

@@ -26,7 +26,7 @@ def model_inside(estimator: Any) -> Any:
     return model
 
 
-def predict_topk(estimator: Any, X: Any, k: int) -> Any:
+def predict_topk(estimator: Any, X: Any, k: int | None) -> Any:
     """Labels of ``predict_topk(X, k)``, through all steps before the model that has it.
 
     Raises

@@ -688,6 +688,18 @@ def test_predict_finds_all_labels_above_one_half(fitted, extreme, monkeypatch, r
     assert np.diff(found.indptr).max() > 2
 
 
+def test_k_by_default(fitted, extreme, tiny):
+    """The best five, or all classes if there are fewer."""
+    X, few = extreme[0][:20], small().fit(*tiny)
+    for method in ("exact", "lsh"):
+        assert_same_state(fitted.predict_topk(X, method=method),
+                          fitted.predict_topk(X, k=5, method=method))
+        assert_same_state(few.predict_topk(tiny[0], method=method),
+                          few.predict_topk(tiny[0], k=4, method=method))
+    assert_same_state(fitted.similar_labels(3), fitted.similar_labels(3, k=5))
+    assert_same_state(few.similar_labels(3), few.similar_labels(3, k=3))
+
+
 def test_prediction_does_not_depend_on_batches(fitted, extreme):
     X = extreme[0][2500:2600]
     together = fitted.predict_topk(X, k=3)

@@ -71,6 +71,13 @@ def test_attributes_and_axes(model, data):
         assert display.line_.get_color() == "red"
 
 
+def test_fewer_classes_than_five(tiny):
+    X, Y = tiny
+    model = small().fit(X, Y)
+    assert len(PrecisionAtKDisplay.from_estimator(model, X, Y).precision) == 4
+    LabelFrequencyDisplay.from_estimator(model, X, Y, y_train=Y)
+
+
 def test_names(model, data):
     for display in displays(model, data):
         assert "SlideClassifier" in display.line_.get_label()

@@ -285,7 +285,7 @@ def test_number_of_threads():
         assert count(None) == 2 and count(1) == 1
     with joblib.parallel_config("threading", n_jobs=2):
         assert joblib.Parallel()(joblib.delayed(count)(None) for _ in range(2)) == [1, 1]
-    with pytest.raises(ValueError, match="n_jobs == 0"):
+    with pytest.raises(ValueError, match="n_jobs=0 has no meaning"):
         count(0)
 
 

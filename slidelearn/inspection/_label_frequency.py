@@ -98,7 +98,7 @@ class LabelFrequencyDisplay:
         return self
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, y_train: Any, k: int = 5,
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, y_train: Any, k: int | None = None,
                        n_bins: int = 8, metric: str = "precision", name: str | None = None,
                        ax: Any = None, **kwargs: Any) -> LabelFrequencyDisplay:
         """Predict, and plot how good that is for frequent and for rare labels.
@@ -114,8 +114,8 @@ class LabelFrequencyDisplay:
             True labels.
         y_train : {array-like, sparse} of shape (n_train_samples, n_classes)
             Labels that the estimator was trained on, to count them.
-        k : int, default=5
-            Labels to predict.
+        k : int, default=None
+            Labels to predict. None: 5, or all if there are fewer.
         n_bins : int, default=8
             Bins of equal width in the logarithm of the frequency, of which those without labels
             are left out; one more for labels that never occur.

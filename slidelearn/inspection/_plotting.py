@@ -30,7 +30,7 @@ def estimator_name(estimator: Any, name: str | None) -> str:
     return type(_wrapped.model_inside(estimator)).__name__ if name is None else name
 
 
-def predict_topk(estimator: Any, X: Any, k: int) -> Any:
+def predict_topk(estimator: Any, X: Any, k: int | None) -> Any:
     """As `_wrapped.predict_topk`, but the error says what else a display can do."""
     model = _wrapped.model_inside(estimator)
     if not hasattr(model, "predict_topk"):

@@ -78,7 +78,7 @@ class PrecisionAtKDisplay:
         return self
 
     @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, k: int = 5,
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, k: int | None = None,
                        sample_weight: Any = None, name: str | None = None, ax: Any = None,
                        **kwargs: Any) -> PrecisionAtKDisplay:
         """Predict, and plot how good it is.
@@ -93,8 +93,8 @@ class PrecisionAtKDisplay:
         y : {array-like, sparse} of shape (n_samples, n_classes) or array-like of shape \
                 (n_samples,)
             True labels.
-        k : int, default=5
-            Labels to predict.
+        k : int, default=None
+            Labels to predict. None: 5, or all if there are fewer.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
         name : str, default=None

@@ -396,6 +396,39 @@ def test_wrong_usage(fail, arguments, words):
     assert words in fail(*arguments)
 
 
+@pytest.mark.parametrize("arguments", [
+    ["train", "{}", "-m", "test.txt"],
+    ["train", "train.npz", "-y", "{}", "-m", "test.txt"],
+    ["train", "{}", "-m", "none.txt"],
+    ["predict", "{}", "train.txt", "-o", "test.txt"],
+    ["predict", "model", "{}", "-o", "test.txt"],
+    ["predict", "model", "train.txt", "--label-names", "{}", "-o", "test.txt"],
+    ["convert", "{}", "test.txt"],
+    ["convert", "train.npz", "test.txt", "-y", "{}"],
+    ["convert", "{}", "a.npz", "--labels-out", "test.txt"],
+    ["convert", "{}", "test.txt", "--to", "npz", "--labels-out", "a.npz"],
+    ["export", "{}", "test.txt", "--to", "safetensors"],
+])
+def test_no_output_replaces_an_input(fail, tmp_path, arguments):
+    """Not even under another name; nothing is read first."""
+    out = next(name for name in arguments[2:] if name in ("test.txt", "none.txt"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in (out, f"./{out}", str(tmp_path / out)):
+        command = [one.format(name) for one in arguments]
+        assert fail(*command) == f"{out}: is an input, too, and would be overwritten"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_outputs_are_different_files(fail, run, tmp_path):
+    for other in ("t.npz", "./t.npz", str(tmp_path / "t.npz")):
+        message = fail("convert", "train.txt", "t.npz", "--labels-out", other)
+        assert message == f"{other}: two outputs can't be one file"
+    os.link(os.path.realpath("test.svm"), "one.svm")
+    os.link("one.svm", "two.svm")
+    assert fail("convert", "one.svm", "two.svm").startswith("two.svm: is an input")
+    run("predict", "model", os.devnull, "--format", "svmlight", "-o", os.devnull)
+
+
 def test_help(capsys):
     for arguments in ([], ["train"], ["predict"], ["evaluate"], ["convert"], ["export"]):
         with pytest.raises(SystemExit) as end:

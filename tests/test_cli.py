@@ -506,6 +506,11 @@ def test_bad_files(fail, tmp_path):
     assert message == "Y.npz: Y[0, 0] is 2.0: an indicator has only 0 and 1"
     message = fail("train", "X.npz", "-y", "long.npz", "-m", "new")
     assert message == "long.npz: 2 rows, but X.npz has 1"
+    sp.save_npz("complex.npz", sp.csr_matrix([[1.0, 2j]]))
+    for arguments in (["train", "complex.npz", "-y", "Y.npz", "-m", "new"],
+                      ["predict", "model", "complex.npz"],
+                      ["convert", "complex.npz", "new.txt", "-y", "Y.npz"]):
+        assert fail(*arguments) == "complex.npz: features must be real numbers, got complex128"
     broken = sp.csr_matrix([[1.0, 1.0]])
     broken.indices[1] = 7
     sp.save_npz("X.npz", broken)

@@ -115,6 +115,8 @@ class NpzData(Data):
     def __init__(self, path: str, labels_path: str | None) -> None:
         self.path = path
         matrix = load_npz(path)
+        if matrix.dtype.kind not in "biuf":
+            raise UserError(f"{path}: features must be real numbers, got {matrix.dtype}")
         with about(path):
             self._X = checked_features(matrix.astype(np.float32))
         n_samples = self._X.shape[0]

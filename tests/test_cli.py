@@ -511,6 +511,9 @@ def test_bad_files(fail, tmp_path):
                       ["predict", "model", "complex.npz"],
                       ["convert", "complex.npz", "new.txt", "-y", "Y.npz"]):
         assert fail(*arguments) == "complex.npz: features must be real numbers, got complex128"
+    sp.save_npz("nan.npz", sp.csr_matrix([[1.0, np.nan]]))
+    assert fail("predict", "model", "nan.npz") == (
+        "nan.npz: X[0, 1] is nan: only finite values are supported")
     broken = sp.csr_matrix([[1.0, 1.0]])
     broken.indices[1] = 7
     sp.save_npz("X.npz", broken)
@@ -550,6 +553,9 @@ def test_bad_models(fail, tmp_path):
     assert fail("predict", "unfitted", "test.txt") == "unfitted: the model isn't fitted"
     for name in ("text", "void", "train.txt"):
         assert fail("predict", name, "test.txt").startswith(f"{name}: not a model, or a damaged")
+    (tmp_path / "numbers").write_text("3 4 5\n")
+    assert fail("predict", "numbers", "test.txt") == (
+        "numbers: not a model, or a damaged one: it can't be read (KeyError: 51)")
     for n in (1, 8, 20, 200, len(whole) // 2, len(whole) - 100, len(whole) - 1):
         (tmp_path / "cut").write_bytes(whole[:n])
         assert fail("predict", "cut", "test.txt").startswith("cut: not a model, or a damaged")

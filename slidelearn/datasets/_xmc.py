@@ -539,7 +539,7 @@ def checked_features(X: Any) -> sp.csr_matrix:
     csr = _checked_csr(X, "X")
     is_single = csr.dtype.kind == "f" and csr.dtype.itemsize <= 4
     csr = csr.astype(np.float32 if is_single else np.float64)
-    _refuse_entries(csr, ~np.isfinite(csr.data), "X", "only finite values can be written")
+    _refuse_entries(csr, ~np.isfinite(csr.data), "X", "only finite values are supported")
     return csr
 
 

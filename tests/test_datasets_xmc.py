@@ -351,6 +351,13 @@ def test_kinds_of_matrices(tmp_path, convert):
     assert (tmp_path / "data.txt").read_bytes() == b"1 2 2\n0 1:1.5\n"
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_float16_is_written_as_float32(tmp_path, order):
+    X, Y = np.array([[0.1, 0, 6e4]], dtype=f"{order}f2"), np.array([[1, 0]], dtype=f"{order}f2")
+    dump_xmc_file(X, Y, tmp_path / "data.txt")
+    assert (tmp_path / "data.txt").read_bytes() == b"1 3 2\n0 0:0.0999755859 2:60000\n"
+
+
 def broken(matrix):
     matrix.indices[-1] = 7
     return matrix

@@ -260,6 +260,33 @@ def test_truncated_compressed_file(tmp_path):
         load_xmc_file(path)
 
 
+@pytest.mark.parametrize("name", ["data.txt.gz", "data.txt.bz2"])
+@pytest.mark.parametrize("damage", [lambda data: b"1 5 4\n4 1:1\n",
+                                    lambda data: data + b"rubbish", lambda data: data[:-12]])
+@pytest.mark.parametrize("parse", [load_xmc_file, lambda path: list(iter_xmc_file(path))])
+def test_damaged_compressed_files(tmp_path, name, damage, parse):
+    path = tmp_path / name
+    dump_xmc_file([[1.0] * 9] * 99, [[1]] * 99, path)
+    path.write_bytes(damage(path.read_bytes()))
+    if name.endswith("bz2") and b"rubbish" in path.read_bytes():
+        parse(path)  # what follows is left out, as by Python's bz2
+        return
+    words = f"^{re.escape(str(path))}: the compressed file is damaged: "
+    with pytest.raises(ValueError, match=words):
+        parse(path)
+
+
+def test_failures_of_reading_are_no_damage():
+    class Failing(io.BytesIO):
+        def readline(self, *_):
+            raise error
+
+    for error in (OSError(5, "Input/output error"), io.UnsupportedOperation("not readable")):
+        with pytest.raises(type(error)) as raised:
+            load_xmc_file(Failing())
+        assert raised.value is error
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_xmc_file(tmp_path / "none.txt")

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from gzip import BadGzipFile
 from itertools import chain, islice, pairwise
 from numbers import Integral
 from typing import Any, BinaryIO, NoReturn
@@ -246,8 +247,15 @@ def opened(path: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[BinaryIO, 
     with context as stream:
         try:
             yield stream, name
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and not _is_damage(error):
+                raise
             raise ValueError(f"{name}: the compressed file is damaged: {error}") from error
+
+
+def _is_damage(error: OSError) -> bool:
+    """Tell bytes that gzip or bz2 can't read from a failure to read any."""
+    return isinstance(error, BadGzipFile) or error.args == ("Invalid data stream",)  # bz2's
 
 
 def _load(stream: Any, name: str, dtype: np.dtype) -> tuple[sp.csr_matrix, sp.csr_matrix]:

@@ -287,6 +287,14 @@ def test_failures_of_reading_are_no_damage():
         assert raised.value is error
 
 
+@pytest.mark.parametrize("path", [None, 5, b"data.txt", [b"1 2 3"]])
+@pytest.mark.parametrize("parse", [load_xmc_file, iter_xmc_file])
+def test_what_is_neither_a_name_nor_a_file(path, parse):
+    with pytest.raises(TypeError, match="^path must be a str, a path-like or a binary file object, "
+                                        f"got {type(path).__name__}"):
+        parse(path)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_xmc_file(tmp_path / "none.txt")

@@ -97,6 +97,8 @@ def load_xmc_file(
         a totally empty line, a comment, a query id, a label or a feature that is negative, not
         an integer, too large for the header or given twice in one row, and a value that is not
         a number or not finite in `dtype`. Also if `dtype` is another type.
+    TypeError
+        If `path` is neither a name nor a file object.
 
     See Also
     --------
@@ -128,6 +130,7 @@ def load_xmc_file(
            [0., 0., 0., 0.]], dtype=float32)
     """
     dtype = _checked_dtype(dtype)
+    _check_readable(path)
     with opened(path) as (stream, name):
         return _load(stream, name, dtype)
 
@@ -158,6 +161,8 @@ def iter_xmc_file(
     ValueError
         As for :func:`load_xmc_file`, when the iteration comes to the bad line. Also if
         `chunk_size` is not a positive integer.
+    TypeError
+        If `path` is neither a name nor a file object.
 
     See Also
     --------
@@ -172,6 +177,7 @@ def iter_xmc_file(
     [(2, 3), (1, 3)]
     """
     dtype = _checked_dtype(dtype)
+    _check_readable(path)
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, Integral) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}.")
     return _iterate(path, int(chunk_size), dtype)
@@ -234,6 +240,13 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype}.")
     return dtype
+
+
+def _check_readable(path: Any) -> None:
+    """Raise unless it is the name of a file or a file object."""
+    if not isinstance(path, str | os.PathLike) and not hasattr(path, "readline"):
+        raise TypeError("path must be a str, a path-like or a binary file object, got "
+                        f"{type(path).__name__}.")
 
 
 @contextmanager

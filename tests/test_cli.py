@@ -122,6 +122,9 @@ def test_predict_is_predict_topk(run, folder, extreme, monkeypatch):
                                     "--label-names", "names"))
     assert names == [[f"étiquette {label}" for label in row] for row in labels[:, :2]]
     np.testing.assert_allclose(probabilities, expit(scores[:, :2]), rtol=1e-5)
+    pathlib.Path("marked").write_text(pathlib.Path("names").read_text("utf-8"), "utf-8-sig")
+    assert run("predict", "model", "test.txt", "--label-names", "marked") == run(
+        "predict", "model", "test.txt", "--label-names", "names")
     printed = run("predict", "model", "test.txt", "--method", "lsh", "-k", 3)
     labels, _ = joblib.load("model").predict_topk(extreme[0][2000:], k=3, method="lsh")
     np.testing.assert_array_equal(np.array(rows(printed)[0], int), labels)

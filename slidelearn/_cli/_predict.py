@@ -140,7 +140,7 @@ def _label_names(path: str, model: SlideClassifier) -> np.ndarray:
     """Read a name for each label."""
     if not is_multilabel(model):
         raise UserError("--label-names is for models of an indicator; this one has names")
-    with about(path), open(path, encoding="utf-8") as stream:
+    with about(path), open(path, encoding="utf-8-sig") as stream:
         names = stream.read().removesuffix("\n").split("\n")
     if len(names) != len(model.classes_):
         raise UserError(f"{path}: {len(names)} names, but the model has {len(model.classes_)} "

@@ -1031,7 +1031,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            An unknown dtype, or labels that are neither numbers nor strings.
+            An unknown dtype, or labels other than booleans, integers, floats of at most 64
+            bits, and strings.
 
         Notes
         -----

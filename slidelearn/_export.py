@@ -170,7 +170,7 @@ def _plain(value: object) -> Any:
 def _stored(name: str, labels: np.ndarray) -> tuple[Tensor, str]:
     """Labels as a tensor, and their dtype: strings are matrices of code points."""
     dtype = labels.dtype.str
-    if labels.dtype == object and all(type(label) is str for label in labels):
+    if labels.dtype == object and all(isinstance(label, str) for label in labels):
         objects, labels = labels, labels.astype(str)
         if not (labels == objects).all():
             raise ValueError(f"{name} has strings that end in a null character.")
@@ -178,8 +178,9 @@ def _stored(name: str, labels: np.ndarray) -> tuple[Tensor, str]:
         points = np.ascontiguousarray(labels).view(np.uint32).reshape(len(labels), -1)
         return Tensor.of(points), dtype
     if labels.dtype not in _safetensors.NAMES:
-        raise ValueError(f"{name} has dtype {labels.dtype}; only numbers and strings can be "
-                         "exported.")
+        others = " with others than strings" if labels.dtype == object else ""
+        raise ValueError(f"{name} has dtype {labels.dtype}{others}, which can't be exported: "
+                         "only booleans, integers, floats of at most 64 bits, and strings can.")
     return Tensor.of(labels), dtype
 
 

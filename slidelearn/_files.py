@@ -99,25 +99,38 @@ def replacing_all(paths: Sequence[str | os.PathLike[str]]) -> Iterator[list[Bina
     """
     with ExitStack() as stack:
         streams: list[BinaryIO] = []
-        complete: list[tuple[Path, Path]] = []
+        complete: list[tuple[Path, Path, str | os.PathLike[str]]] = []
         for path in paths:
             if os.path.exists(path) and not os.path.isfile(path):
                 streams.append(stack.enter_context(open(path, "wb")))
                 continue
             target = Path(os.path.realpath(path))
             temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-            mode = _permissions(target)
-            create = partial(os.open, mode=0o666 if mode is None else mode)
-            stack.callback(temporary.unlink, missing_ok=True)
-            streams.append(stack.enter_context(open(temporary, "xb", opener=create)))
-            if mode is not None:
-                os.chmod(temporary, mode)  # what the umask took away
-            complete.append((temporary, target))
+            with _errors_naming(path):
+                mode = _permissions(target)
+                create = partial(os.open, mode=0o666 if mode is None else mode)
+                stack.callback(temporary.unlink, missing_ok=True)
+                streams.append(stack.enter_context(open(temporary, "xb", opener=create)))
+                if mode is not None:
+                    os.chmod(temporary, mode)  # what the umask took away
+            complete.append((temporary, target, path))
         yield streams
         for stream in streams:
             stream.close()
-        for temporary, target in complete:
-            os.replace(temporary, target)
+        for temporary, target, path in complete:
+            with _errors_naming(path):
+                os.replace(temporary, target)
+
+
+@contextmanager
+def _errors_naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors name the file that was asked for, not a temporary one or what a link leads to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def _permissions(path: Path) -> int | None:

@@ -140,10 +140,15 @@ COMPLAINTS = {"csr": _compressed_complaint, "csc": _compressed_complaint,
 def valid_csr(matrix: Any, name: str) -> sp.csr_matrix:
     """Dense or sparse as CSR with ascending, distinct columns in each row, after checking it.
 
-    Duplicates are added up. Arrays may be shared with `matrix`.
+    Duplicates are added up. Arrays may be shared with `matrix`. What scipy doesn't support is cast:
+    float16 to float32, and the byte order of another machine to that of this one.
     """
     if sp.issparse(matrix):
         check_sparse_structure(matrix, name)
+    native = matrix.dtype.newbyteorder("=")
+    supported = np.dtype(np.float32) if native == np.float16 else native
+    if matrix.dtype != supported:
+        matrix = matrix.astype(supported)
     csr = sp.csr_matrix(matrix)
     check_sparse_structure(csr, name)
     return canonical_rows(csr)

@@ -122,6 +122,9 @@ def test_predict_is_predict_topk(run, folder, extreme, monkeypatch):
                                     "--label-names", "names"))
     assert names == [[f"étiquette {label}" for label in row] for row in labels[:, :2]]
     np.testing.assert_allclose(probabilities, expit(scores[:, :2]), rtol=1e-5)
+    pathlib.Path("marked").write_text(pathlib.Path("names").read_text("utf-8"), "utf-8-sig")
+    assert run("predict", "model", "test.txt", "--label-names", "marked") == run(
+        "predict", "model", "test.txt", "--label-names", "names")
     printed = run("predict", "model", "test.txt", "--method", "lsh", "-k", 3)
     labels, _ = joblib.load("model").predict_topk(extreme[0][2000:], k=3, method="lsh")
     np.testing.assert_array_equal(np.array(rows(printed)[0], int), labels)
@@ -396,6 +399,39 @@ def test_wrong_usage(fail, arguments, words):
     assert words in fail(*arguments)
 
 
+@pytest.mark.parametrize("arguments", [
+    ["train", "{}", "-m", "test.txt"],
+    ["train", "train.npz", "-y", "{}", "-m", "test.txt"],
+    ["train", "{}", "-m", "none.txt"],
+    ["predict", "{}", "train.txt", "-o", "test.txt"],
+    ["predict", "model", "{}", "-o", "test.txt"],
+    ["predict", "model", "train.txt", "--label-names", "{}", "-o", "test.txt"],
+    ["convert", "{}", "test.txt"],
+    ["convert", "train.npz", "test.txt", "-y", "{}"],
+    ["convert", "{}", "a.npz", "--labels-out", "test.txt"],
+    ["convert", "{}", "test.txt", "--to", "npz", "--labels-out", "a.npz"],
+    ["export", "{}", "test.txt", "--to", "safetensors"],
+])
+def test_no_output_replaces_an_input(fail, tmp_path, arguments):
+    """Not even under another name; nothing is read first."""
+    out = next(name for name in arguments[2:] if name in ("test.txt", "none.txt"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in (out, f"./{out}", str(tmp_path / out)):
+        command = [one.format(name) for one in arguments]
+        assert fail(*command) == f"{out}: is an input, too, and would be overwritten"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_outputs_are_different_files(fail, run, tmp_path):
+    for other in ("t.npz", "./t.npz", str(tmp_path / "t.npz")):
+        message = fail("convert", "train.txt", "t.npz", "--labels-out", other)
+        assert message == f"{other}: two outputs can't be one file"
+    os.link(os.path.realpath("test.svm"), "one.svm")
+    os.link("one.svm", "two.svm")
+    assert fail("convert", "one.svm", "two.svm").startswith("two.svm: is an input")
+    run("predict", "model", os.devnull, "--format", "svmlight", "-o", os.devnull)
+
+
 def test_help(capsys):
     for arguments in ([], ["train"], ["predict"], ["evaluate"], ["convert"], ["export"]):
         with pytest.raises(SystemExit) as end:
@@ -473,6 +509,14 @@ def test_bad_files(fail, tmp_path):
     assert message == "Y.npz: Y[0, 0] is 2.0: an indicator has only 0 and 1"
     message = fail("train", "X.npz", "-y", "long.npz", "-m", "new")
     assert message == "long.npz: 2 rows, but X.npz has 1"
+    sp.save_npz("complex.npz", sp.csr_matrix([[1.0, 2j]]))
+    for arguments in (["train", "complex.npz", "-y", "Y.npz", "-m", "new"],
+                      ["predict", "model", "complex.npz"],
+                      ["convert", "complex.npz", "new.txt", "-y", "Y.npz"]):
+        assert fail(*arguments) == "complex.npz: features must be real numbers, got complex128"
+    sp.save_npz("nan.npz", sp.csr_matrix([[1.0, np.nan]]))
+    assert fail("predict", "model", "nan.npz") == (
+        "nan.npz: X[0, 1] is nan: only finite values are supported")
     broken = sp.csr_matrix([[1.0, 1.0]])
     broken.indices[1] = 7
     sp.save_npz("X.npz", broken)
@@ -512,6 +556,9 @@ def test_bad_models(fail, tmp_path):
     assert fail("predict", "unfitted", "test.txt") == "unfitted: the model isn't fitted"
     for name in ("text", "void", "train.txt"):
         assert fail("predict", name, "test.txt").startswith(f"{name}: not a model, or a damaged")
+    (tmp_path / "numbers").write_text("3 4 5\n")
+    assert fail("predict", "numbers", "test.txt") == (
+        "numbers: not a model, or a damaged one: it can't be read (KeyError: 51)")
     for n in (1, 8, 20, 200, len(whole) // 2, len(whole) - 100, len(whole) - 1):
         (tmp_path / "cut").write_bytes(whole[:n])
         assert fail("predict", "cut", "test.txt").startswith("cut: not a model, or a damaged")

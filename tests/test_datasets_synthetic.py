@@ -124,6 +124,22 @@ def test_random_state():
         assert (first != third).nnz > 0
 
 
+@pytest.mark.parametrize("integer", [np.int8, np.uint8, np.int64])
+@pytest.mark.parametrize("real", [np.int8, np.float16, np.float32])
+def test_numbers_of_any_type(integer, real):
+    """They are what they stand for: nothing is computed in their types."""
+    integers = {"n_samples": 100, "n_features": 120, "n_classes": 110, "topic_size": 50}
+    reals = {"n_nonzeros": 30, "n_labels": 4, "label_exponent": 1, "feature_exponent": 1,
+             "noise": 1, "topic_share": 1}
+    expected = make_extreme_classification(**integers, **reals, random_state=0)
+    found = make_extreme_classification(
+        **{name: integer(value) for name, value in integers.items()},
+        **{name: real(value) for name, value in reals.items()}, random_state=0)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        np.testing.assert_array_equal(one.toarray(), other.toarray())
+
+
 def test_chunks(monkeypatch):
     monkeypatch.setattr(_synthetic, "_WORDS_PER_CHUNK", 1000)
     X, Y = make_extreme_classification(501, 200, 100, n_nonzeros=20, random_state=0)
@@ -164,6 +180,11 @@ def test_noise_rules_how_hard_it_is():
 BAD_ARGUMENTS = [
     ("n_samples", 0),
     ("n_samples", 10.0),
+    ("n_samples", 2**31),
+    ("n_features", 2**63),
+    ("n_classes", np.uint64(2**63)),
+    ("n_prototype_features", 10**400),
+    ("topic_size", 2**63),
     ("n_features", -1),
     ("n_classes", "10"),
     ("n_classes", True),
@@ -176,6 +197,7 @@ BAD_ARGUMENTS = [
     ("n_labels", 51),
     ("label_exponent", -0.1),
     ("label_exponent", np.inf),
+    ("label_exponent", 10**400),
     ("feature_exponent", None),
     ("topic_share", 1.1),
     ("noise", -0.1),

@@ -260,6 +260,41 @@ def test_truncated_compressed_file(tmp_path):
         load_xmc_file(path)
 
 
+@pytest.mark.parametrize("name", ["data.txt.gz", "data.txt.bz2"])
+@pytest.mark.parametrize("damage", [lambda data: b"1 5 4\n4 1:1\n",
+                                    lambda data: data + b"rubbish", lambda data: data[:-12]])
+@pytest.mark.parametrize("parse", [load_xmc_file, lambda path: list(iter_xmc_file(path))])
+def test_damaged_compressed_files(tmp_path, name, damage, parse):
+    path = tmp_path / name
+    dump_xmc_file([[1.0] * 9] * 99, [[1]] * 99, path)
+    path.write_bytes(damage(path.read_bytes()))
+    if name.endswith("bz2") and b"rubbish" in path.read_bytes():
+        parse(path)  # what follows is left out, as by Python's bz2
+        return
+    words = f"^{re.escape(str(path))}: the compressed file is damaged: "
+    with pytest.raises(ValueError, match=words):
+        parse(path)
+
+
+def test_failures_of_reading_are_no_damage():
+    class Failing(io.BytesIO):
+        def readline(self, *_):
+            raise error
+
+    for error in (OSError(5, "Input/output error"), io.UnsupportedOperation("not readable")):
+        with pytest.raises(type(error)) as raised:
+            load_xmc_file(Failing())
+        assert raised.value is error
+
+
+@pytest.mark.parametrize("path", [None, 5, b"data.txt", [b"1 2 3"]])
+@pytest.mark.parametrize("parse", [load_xmc_file, iter_xmc_file])
+def test_what_is_neither_a_name_nor_a_file(path, parse):
+    with pytest.raises(TypeError, match="^path must be a str, a path-like or a binary file object, "
+                                        f"got {type(path).__name__}"):
+        parse(path)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_xmc_file(tmp_path / "none.txt")
@@ -349,6 +384,13 @@ def test_kinds_of_matrices(tmp_path, convert):
     X, Y = convert(np.array([[0.0, 1.5]])), convert(np.array([[True, False]]))
     dump_xmc_file(X, Y, tmp_path / "data.txt")
     assert (tmp_path / "data.txt").read_bytes() == b"1 2 2\n0 1:1.5\n"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_float16_is_written_as_float32(tmp_path, order):
+    X, Y = np.array([[0.1, 0, 6e4]], dtype=f"{order}f2"), np.array([[1, 0]], dtype=f"{order}f2")
+    dump_xmc_file(X, Y, tmp_path / "data.txt")
+    assert (tmp_path / "data.txt").read_bytes() == b"1 3 2\n0 0:0.0999755859 2:60000\n"
 
 
 def broken(matrix):

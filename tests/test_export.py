@@ -61,6 +61,7 @@ LABELS = {
     "uint32": np.arange(4).astype(np.uint32), "float": np.arange(4.0), "bool": np.arange(2) > 0,
     "text": np.array(["", "a", "étiquette", "\U0001f600"]),
     "objects": np.array(["", "a", "étiquette", "\U0001f600"], object),
+    "numpy strings": np.array([np.str_("a"), np.str_("étiquette"), "b"], object),
 }
 
 
@@ -76,12 +77,21 @@ def test_labels(tiny, path, kind):
 def test_labels_that_cannot_be_exported(tiny, path):
     model = small().fit(tiny[0], np.arange(12) % 2)
     for classes, words in ((np.array(["1", "2"], "M8[s]"), "classes_ has dtype datetime64"),
-                           (np.array([1, "2"], object), "classes_ has dtype object"),
+                           (np.array([1, "2"], object), "dtype object with others than strings"),
+                           (np.array([1, 2], np.complex64), "classes_ has dtype complex64, which"),
                            (np.array(["a", "b\0"], object), "null character")):
         model.classes_ = classes
         with pytest.raises(ValueError, match=words):
             model.export(path)
     assert not path.exists()
+
+
+@pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="longdouble is float64")
+def test_long_doubles_cannot_be_exported(tiny, path):
+    model = small().fit(tiny[0], (np.arange(12) % 2).astype(np.longdouble))
+    with pytest.raises(ValueError, match=f"classes_ has dtype {np.dtype(np.longdouble)}, which "
+                       "can't be exported: only booleans, integers, floats of at most 64"):
+        model.export(path)
 
 
 def test_feature_names(tiny, path):

@@ -67,6 +67,29 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, fails):
         "a": b"older", "b": b"older"}
 
 
+@posix
+def test_errors_name_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"older")
+    for path, kind in ((tmp_path / "none" / "x", FileNotFoundError),
+                       (tmp_path / "file" / "x", NotADirectoryError)):
+        for given in (path, str(path)):
+            with pytest.raises(kind) as raised, replacing(given):
+                pytest.fail("there is nothing to write into")
+            error = raised.value
+            assert error.filename == str(path) and error.filename2 is None
+            assert str(error) == f"[Errno {error.errno}] {os.strerror(error.errno)}: {str(path)!r}"
+
+    def refused(temporary, target):
+        raise PermissionError(1, "Operation not permitted", str(temporary), None, str(target))
+
+    monkeypatch.setattr(_files.os, "replace", refused)
+    (tmp_path / "link").symlink_to("file")
+    with pytest.raises(PermissionError) as raised, replacing(tmp_path / "link"):
+        pass
+    assert str(raised.value) == f"[Errno 1] Operation not permitted: {str(tmp_path / 'link')!r}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
 def test_all_are_complete_before_the_first_is_replaced(tmp_path, monkeypatch):
     paths = [tmp_path / name for name in "abc"]
     for path in paths:

@@ -116,6 +116,7 @@ def test_propensities_by_hand():
     C = (np.log(100) - 1) * 1.4**0.5
     expected = [1 / (1 + C * (count + 0.4) ** -0.5) for count in (0, 4, 50)]
     assert_allclose(label_propensities(sp.coo_array(Y), A=0.5, B=0.4), expected, rtol=1e-14)
+    assert_allclose(label_propensities(Y.astype(np.float16)), label_propensities(Y), rtol=1e-14)
     assert label_propensities(Y).dtype == np.float64
 
 
@@ -252,6 +253,8 @@ def test_no_labels_at_all(metric):
         np.ndarray.tolist,
         lambda Y: Y.astype(bool),
         lambda Y: sp.csr_matrix(Y, dtype=np.uint8),
+        lambda Y: Y.astype(np.float16),
+        lambda Y: Y.astype(">f4"),
     ],
 )
 def test_kinds_of_indicators(metric, convert):

@@ -6,7 +6,7 @@ import argparse
 
 from ._data import (
     SvmlightData,
-    check_writable,
+    check_outputs,
     format_of,
     open_data,
     output_format,
@@ -21,12 +21,12 @@ ROWS = 4096  # in memory at a time, from text to text
 
 def convert(args: argparse.Namespace) -> None:
     """Write a data set in another format."""
-    kind, target = format_of(args.data, args.format), output_format(args.out, args.to)
+    target = output_format(args.out, args.to)
     if (target == "npz") != (args.labels_out is not None):
         raise UserError("--labels-out names the npz file for labels: it is needed for npz output, "
                         "and only for that")
-    for path in filter(None, (args.out, args.labels_out)):
-        check_writable(path)
+    check_outputs([args.out, args.labels_out], [args.data, args.labels])
+    kind = format_of(args.data, args.format)
     first = int(args.one_based)
 
     def svmlight(path: str) -> SvmlightData:

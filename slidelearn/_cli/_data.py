@@ -115,6 +115,8 @@ class NpzData(Data):
     def __init__(self, path: str, labels_path: str | None) -> None:
         self.path = path
         matrix = load_npz(path)
+        if matrix.dtype.kind not in "biuf":
+            raise UserError(f"{path}: features must be real numbers, got {matrix.dtype}")
         with about(path):
             self._X = checked_features(matrix.astype(np.float32))
         n_samples = self._X.shape[0]
@@ -223,7 +225,30 @@ def load_npz(path: str) -> sp.csr_matrix:
 # ---- writing ------------------------------------------------------------------------------
 
 
-def check_writable(path: str) -> None:
+def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str | None]) -> None:
+    """Say before hours of work that a file can't be written, or would replace another of these.
+
+    `outputs` and `inputs` are files as the user names them; None stands for one that isn't given.
+    """
+    others = [(path, "is an input, too, and would be overwritten") for path in inputs if path]
+    for path in filter(None, outputs):
+        for other, what in others:
+            if _is_same_file(path, other):
+                raise UserError(f"{path}: {what}")
+        _check_writable(path)
+        others.append((path, "two outputs can't be one file"))
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    """Tell whether two names are of one file, there or not; pipes and devices may be shared."""
+    if _is_special(path):
+        return False
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _check_writable(path: str) -> None:
     """Say before hours of work, rather than after, that a file can't be written."""
     folder = os.path.dirname(os.path.realpath(path))
     if _is_special(path):
@@ -253,5 +278,5 @@ def write_npz(path: str, labels_path: str, X: sp.csr_matrix, Y: sp.csr_matrix) -
         sp.save_npz(labels, Y)
 
 
-__all__ = ["FORMATS", "Data", "SvmlightData", "check_writable", "format_of", "load_indicator",
+__all__ = ["FORMATS", "Data", "SvmlightData", "check_outputs", "format_of", "load_indicator",
            "open_data", "output_format", "stacked", "unlimited", "write_npz", "write_text"]

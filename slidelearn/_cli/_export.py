@@ -8,7 +8,7 @@ import os
 from functools import partial
 
 from .._files import replacing
-from ._data import check_writable
+from ._data import check_outputs
 from ._errors import UserError, about
 from ._models import load_model, n_best
 
@@ -26,7 +26,7 @@ def export(args: argparse.Namespace) -> None:
             if getattr(args, name):
                 option = f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} is for {other} files")
-    check_writable(args.out)
+    check_outputs([args.out], [args.model])
     model = load_model(args.model, -1)
     with about(args.model):
         if kind == "safetensors":

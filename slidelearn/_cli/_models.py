@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from traceback import format_exception_only
 
 import joblib
 from sklearn.exceptions import NotFittedError
@@ -31,6 +32,8 @@ def load_model(path: str, n_threads: int) -> SlideClassifier:
         model = SlideClassifier.load(path) if exported else joblib.load(path)
     except Exception as error:  # unpickling can raise anything
         what = one_line(error)
+        if not isinstance(error, ValueError):  # its message alone may say nothing, as "51"
+            what = f"it can't be read ({one_line(''.join(format_exception_only(error)))})"
         if not isinstance(error, WrongFormatError) and not exported:
             what = f"not a model, or a damaged one: {what}"
         raise UserError(what if what.startswith(f"{path}:") else f"{path}: {what}") from error

@@ -25,7 +25,7 @@ data files:
   The format is known by the content. Text may be compressed (.gz, .bz2). Labels and features
   count from zero (see --one-based).
 
-Results replace files of their name, when they are complete.
+Results replace files of their name, when they are complete, but never an input.
 exit codes: 0 done, 1 unexpected error, 2 wrong usage or bad input, 130 Ctrl-C, 143 SIGTERM.
 """
 TRUST = ("A model file by train is a pickle (by joblib), which can run any code when it is loaded: "

@@ -20,7 +20,7 @@ from .._progress import tqdm
 from ._data import (
     Data,
     SvmlightData,
-    check_writable,
+    check_outputs,
     format_of,
     load_indicator,
     open_data,
@@ -34,8 +34,7 @@ ROWS = 8192  # predicted at a time
 
 def predict(args: argparse.Namespace) -> None:
     """Write the best labels of each row."""
-    if args.out is not None:
-        check_writable(args.out)
+    check_outputs([args.out], [args.model, args.data, args.label_names])
     model = load_model(args.model, args.threads)
     if args.proba and not is_multilabel(model):
         raise UserError("--proba is for models of an indicator; this one was fitted to labels")
@@ -141,7 +140,7 @@ def _label_names(path: str, model: SlideClassifier) -> np.ndarray:
     """Read a name for each label."""
     if not is_multilabel(model):
         raise UserError("--label-names is for models of an indicator; this one has names")
-    with about(path), open(path, encoding="utf-8") as stream:
+    with about(path), open(path, encoding="utf-8-sig") as stream:
         names = stream.read().removesuffix("\n").split("\n")
     if len(names) != len(model.classes_):
         raise UserError(f"{path}: {len(names)} names, but the model has {len(model.classes_)} "

@@ -12,7 +12,7 @@ from warnings import catch_warnings, filterwarnings
 
 from .._classifier import SlideClassifier, auto_batch_size
 from .._progress import tqdm
-from ._data import Data, SvmlightData, check_writable, format_of, open_data
+from ._data import Data, SvmlightData, check_outputs, format_of, open_data
 from ._errors import UserError, about
 from ._models import save_model
 from ._options import estimator_parameters
@@ -23,7 +23,7 @@ def train(args: argparse.Namespace) -> None:
     start = perf_counter()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log shows each epoch when it is over
-    check_writable(args.model)
+    check_outputs([args.model], [args.data, args.labels])
     model = SlideClassifier(
         **{name: getattr(args, name) for name in estimator_parameters()},
         random_state=args.seed, n_jobs=args.threads, verbose=0 if args.quiet else 1)

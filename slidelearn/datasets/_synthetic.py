@@ -1,5 +1,6 @@
 """Generated data sets of any size that have the shape of real extreme classification data."""
 
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -7,6 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.utils import check_random_state
+
+from .._validation import MAX_INDEX
 
 __all__ = ["make_extreme_classification"]
 
@@ -81,7 +84,7 @@ def make_extreme_classification(
     Raises
     ------
     ValueError
-        If an argument is out of its range or not a number.
+        If an argument is out of its range (integers: 1 to 2147483647) or not a number.
 
     See Also
     --------
@@ -105,20 +108,17 @@ def make_extreme_classification(
     >>> X.shape, Y.shape
     ((100, 500), (100, 200))
     """
-    for name, count in (
-        ("n_samples", n_samples),
-        ("n_features", n_features),
-        ("n_classes", n_classes),
-        ("n_prototype_features", n_prototype_features),
-        ("topic_size", topic_size),
-    ):
-        _check_count(name, count)
-    _check_real("n_nonzeros", n_nonzeros, 1, n_features)
-    _check_real("n_labels", n_labels, 1, n_classes)
-    _check_real("label_exponent", label_exponent, 0, np.inf)
-    _check_real("feature_exponent", feature_exponent, 0, np.inf)
-    _check_real("topic_share", topic_share, 0, 1)
-    _check_real("noise", noise, 0, 1)
+    n_samples = _checked_count("n_samples", n_samples)
+    n_features = _checked_count("n_features", n_features)
+    n_classes = _checked_count("n_classes", n_classes)
+    n_prototype_features = _checked_count("n_prototype_features", n_prototype_features)
+    topic_size = _checked_count("topic_size", topic_size)
+    n_nonzeros = _checked_real("n_nonzeros", n_nonzeros, 1, n_features)
+    n_labels = _checked_real("n_labels", n_labels, 1, n_classes)
+    label_exponent = _checked_real("label_exponent", label_exponent, 0, np.inf)
+    feature_exponent = _checked_real("feature_exponent", feature_exponent, 0, np.inf)
+    topic_share = _checked_real("topic_share", topic_share, 0, 1)
+    noise = _checked_real("noise", noise, 0, 1)
     rng = check_random_state(random_state)
 
     classes = _PowerLaw(n_classes, label_exponent, rng)
@@ -132,20 +132,25 @@ def make_extreme_classification(
     return sp.csr_matrix(weighting.fit(X).transform(X, copy=False)), Y
 
 
-def _check_count(name: str, value: Any) -> None:
-    """Raise unless a parameter is a positive integer."""
+def _checked_count(name: str, value: Any) -> int:
+    """Return a parameter that must be a positive integer, such as a number of columns."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}.")
+    if int(value) > MAX_INDEX:
+        raise ValueError(f"{name} must be a positive integer of at most {MAX_INDEX}, got {value}.")
+    return int(value)
 
 
-def _check_real(name: str, value: Any, low: float, high: float) -> None:
-    """Raise unless a parameter is a finite number within its limits."""
-    is_number = (
-        isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(float(value))
-    )
-    if not is_number or not low <= value <= high:
+def _checked_real(name: str, value: Any, low: float, high: float) -> float:
+    """Return a parameter that must be a finite number within its limits."""
+    number = np.nan
+    if isinstance(value, Real) and not isinstance(value, bool):
+        with suppress(OverflowError):  # integers that no float can hold
+            number = float(value)
+    if not np.isfinite(number) or not low <= number <= high:
         limits = f"at least {low}" if high == np.inf else f"between {low} and {high}"
         raise ValueError(f"{name} must be a number {limits}, got {value!r}.")
+    return number
 
 
 class _PowerLaw:

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from gzip import BadGzipFile
 from itertools import chain, islice, pairwise
 from numbers import Integral
 from typing import Any, BinaryIO, NoReturn
@@ -96,6 +97,8 @@ def load_xmc_file(
         a totally empty line, a comment, a query id, a label or a feature that is negative, not
         an integer, too large for the header or given twice in one row, and a value that is not
         a number or not finite in `dtype`. Also if `dtype` is another type.
+    TypeError
+        If `path` is neither a name nor a file object.
 
     See Also
     --------
@@ -127,6 +130,7 @@ def load_xmc_file(
            [0., 0., 0., 0.]], dtype=float32)
     """
     dtype = _checked_dtype(dtype)
+    _check_readable(path)
     with opened(path) as (stream, name):
         return _load(stream, name, dtype)
 
@@ -157,6 +161,8 @@ def iter_xmc_file(
     ValueError
         As for :func:`load_xmc_file`, when the iteration comes to the bad line. Also if
         `chunk_size` is not a positive integer.
+    TypeError
+        If `path` is neither a name nor a file object.
 
     See Also
     --------
@@ -171,6 +177,7 @@ def iter_xmc_file(
     [(2, 3), (1, 3)]
     """
     dtype = _checked_dtype(dtype)
+    _check_readable(path)
     if isinstance(chunk_size, bool) or not isinstance(chunk_size, Integral) or chunk_size < 1:
         raise ValueError(f"chunk_size must be a positive integer, got {chunk_size!r}.")
     return _iterate(path, int(chunk_size), dtype)
@@ -235,6 +242,13 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     return dtype
 
 
+def _check_readable(path: Any) -> None:
+    """Raise unless it is the name of a file or a file object."""
+    if not isinstance(path, str | os.PathLike) and not hasattr(path, "readline"):
+        raise TypeError("path must be a str, a path-like or a binary file object, got "
+                        f"{type(path).__name__}.")
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
     """Open a file unless it is open, and say its name."""
@@ -246,8 +260,15 @@ def opened(path: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[BinaryIO, 
     with context as stream:
         try:
             yield stream, name
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and not _is_damage(error):
+                raise
             raise ValueError(f"{name}: the compressed file is damaged: {error}") from error
+
+
+def _is_damage(error: OSError) -> bool:
+    """Tell bytes that gzip or bz2 can't read from a failure to read any."""
+    return isinstance(error, BadGzipFile) or error.args == ("Invalid data stream",)  # bz2's
 
 
 def _load(stream: Any, name: str, dtype: np.dtype) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -539,7 +560,7 @@ def checked_features(X: Any) -> sp.csr_matrix:
     csr = _checked_csr(X, "X")
     is_single = csr.dtype.kind == "f" and csr.dtype.itemsize <= 4
     csr = csr.astype(np.float32 if is_single else np.float64)
-    _refuse_entries(csr, ~np.isfinite(csr.data), "X", "only finite values can be written")
+    _refuse_entries(csr, ~np.isfinite(csr.data), "X", "only finite values are supported")
     return csr
 
 

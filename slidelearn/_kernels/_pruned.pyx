@@ -277,9 +277,9 @@ def pruned_topk(
     group_least : in and out, (n_splits, * / SAMPLES), the least threshold of each group of samples
     block : samples of a task, a multiple of SAMPLES
     uppers, lowers, found : in and out, (n_splits, n, room), candidates and their bounds; room at
-        least 4 * CLASSES, and a multiple of LANES
+        least 4 * CLASSES and k + CLASSES, and a multiple of LANES
     counts, next_look : in and out, (n_splits, n), how many candidates there are, and at how many
-        to drop some; at the start 0 and min(max(k, CLASSES), room - CLASSES + 1)
+        to drop some; at the start 0 and max(k, CLASSES)
     scores, ids : in and out, (n_splits, n, k), heaps; at the start -inf and 2**31 - 1, at the end
         sorted, best first
 

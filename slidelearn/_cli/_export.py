@@ -10,7 +10,7 @@ from functools import partial
 from .._files import replacing
 from ._data import check_outputs
 from ._errors import UserError, about
-from ._models import load_model, n_best
+from ._models import check_k, load_model
 
 FORMATS = ("safetensors", "onnx")
 OPTIONS = {"safetensors": ("dtype", "hash_tables"), "onnx": ("k", "sparse")}
@@ -37,7 +37,8 @@ def export(args: argparse.Namespace) -> None:
                 importlib.import_module("onnx")
             except ImportError as error:
                 raise UserError("onnx files need the package onnx: pip install onnx") from error
-            data = model.to_onnx(n_best(args.k, model), sparse=args.sparse).SerializeToString()
+            check_k(args.k, model)
+            data = model.to_onnx(args.k, sparse=args.sparse).SerializeToString()
             write = partial(_write, args.out, data)
     write()
 

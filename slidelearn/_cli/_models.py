@@ -51,9 +51,8 @@ def is_multilabel(model: SlideClassifier) -> bool:
     return model._target_kind != "labels"
 
 
-def n_best(k: int | None, model: SlideClassifier) -> int:
-    """Return how many labels to predict: at most all, five if nothing is asked for."""
+def check_k(k: int | None, model: SlideClassifier) -> None:
+    """Raise unless the model has k labels; None leaves their number to the model."""
     n_classes = len(model.classes_)
     if k is not None and k > n_classes:
         raise UserError(f"-k is {k}, but the model has {n_classes} labels")
-    return min(5, n_classes) if k is None else k

@@ -27,7 +27,7 @@ from ._data import (
     unlimited,
 )
 from ._errors import UserError, about
-from ._models import is_multilabel, load_model, n_best
+from ._models import check_k, is_multilabel, load_model
 
 ROWS = 8192  # predicted at a time
 
@@ -41,8 +41,9 @@ def predict(args: argparse.Namespace) -> None:
     names = (model.classes_.astype(str) if args.label_names is None
              else _label_names(args.label_names, model))
     data = _data_for(model, args, labels_matter=False)
+    check_k(args.k, model)
     with _output(args.out) as write:
-        for _, labels, scores in _predictions(model, data, n_best(args.k, model), args,
+        for _, labels, scores in _predictions(model, data, args.k, args,
                                               show=args.out is not None):
             write(_lines(names, model, labels, expit(scores) if args.proba else scores))
 
@@ -55,7 +56,8 @@ def evaluate(args: argparse.Namespace) -> None:
     data = _data_for(model, args, labels_matter=True)
     ks = args.k or [k for k in (1, 3, 5) if k <= len(model.classes_)]
     truth, best = [], []
-    for Y, labels, _ in _predictions(model, data, n_best(max(ks), model), args, show=True):
+    check_k(max(ks), model)
+    for Y, labels, _ in _predictions(model, data, max(ks), args, show=True):
         truth.append(Y)
         best.append(labels)
     if not truth:
@@ -100,7 +102,7 @@ def _propensities(args: argparse.Namespace, model: SlideClassifier) -> np.ndarra
         return metrics.label_propensities(Y, A=args.propensity_a, B=args.propensity_b)
 
 
-def _predictions(model: SlideClassifier, data: Data, k: int, args: argparse.Namespace,
+def _predictions(model: SlideClassifier, data: Data, k: int | None, args: argparse.Namespace,
                  show: bool) -> Iterator[tuple[sp.csr_matrix, np.ndarray, np.ndarray]]:
     """Yield true labels, predicted labels and their scores, some rows at a time."""
     with tqdm(total=data.header.n_samples or None, unit="sample", unit_scale=True, leave=False,

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from ._validation import CSR, canonical_csr, canonical_rows, check_sparse_structure
+from ._validation import CSR, canonical_csr, valid_csr
 
 BINARIZE = ("MultiLabelBinarizer(sparse_output=True) turns lists or sets of labels into an "
             "indicator.")
@@ -221,12 +221,9 @@ def _encode_dense(y: np.ndarray) -> Targets:
 
 def _encode_sparse(y: Any) -> Targets:
     kind = "array" if isinstance(y, sp.sparray) else "matrix"
-    check_sparse_structure(y, "y")
     if y.dtype.kind not in "biuf":
         raise ValueError(f"y must be an indicator of zeros and ones, but its dtype is {y.dtype}.")
-    given, y = y, y.tocsr()
-    check_sparse_structure(y, "y")
-    y = canonical_rows(y)
+    given, y = y, valid_csr(y, "y")
     if y.nnz < given.nnz:  # some formats only lose explicit zeros
         _check_distinct(given)
     wrong = (y.data != 0) & (y.data != 1)

@@ -12,6 +12,7 @@ from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
 from ._network import Layer, Network, parts
 from ._ranker import Ranker
+from ._validation import rows_ascend
 from ._version import __version__
 
 # Of saved states. It rises when what is saved changes so that one of the two, the slidelearn before
@@ -298,10 +299,7 @@ def _check_ranker(arrays: list[np.ndarray], n_classes: int, n_features: int) -> 
         raise ValueError(f"_ranker[4] must not be negative, found {penalty[0]}.")
     if len(indices) and (indices.min() < 0 or indices.max() >= n_features):
         raise ValueError(f"_ranker[1] has a feature outside of [0, {n_features}).")
-    rises = indices[1:] > indices[:-1]
-    inside = slice(indptr.searchsorted(0, "right"), indptr.searchsorted(len(indices)))
-    rises[indptr[inside] - 1] = True  # from one class to another it may fall
-    if not rises.all():  # features are found by bisection
+    if not rows_ascend(indptr, indices):  # features are found by bisection
         raise ValueError("_ranker[1] must ascend within each class.")
 
 

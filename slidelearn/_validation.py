@@ -222,16 +222,20 @@ def canonical_rows(matrix: Any) -> Any:
     Its arrays decide: `has_sorted_indices` and `has_canonical_format` are remembered by scipy, and
     wrong once someone has written into the arrays.
     """
-    nnz = int(matrix.indptr[-1])
-    columns, starts = matrix.indices[:nnz], matrix.indptr[1:-1]
-    disorder = columns[1:] <= columns[:-1]
-    disorder[starts[(starts > 0) & (starts < nnz)] - 1] = False  # from one row to the next
-    if not disorder.any():
+    if rows_ascend(matrix.indptr, matrix.indices[:int(matrix.indptr[-1])]):
         return matrix
     matrix = matrix.copy()
     matrix.has_sorted_indices = matrix.has_canonical_format = False
     matrix.sum_duplicates()
     return matrix
+
+
+def rows_ascend(indptr: np.ndarray, indices: np.ndarray) -> bool:
+    """Whether the columns of each row of a valid CSR matrix ascend, none being there twice."""
+    rises = indices[1:] > indices[:-1]
+    inside = slice(indptr.searchsorted(0, "right"), indptr.searchsorted(len(indices)))
+    rises[indptr[inside] - 1] = True  # from one row to the next they may fall
+    return bool(rises.all())
 
 
 def canonical_csr(X: Any) -> CSR:

@@ -348,7 +348,8 @@ def test_indicators_of_another_width(data):
     for warm in (False, True):
         model = small(warm_start=warm).fit(X, Y)
         before = snapshot(model)
-        with pytest.raises(ValueError, match=r"with 3 columns.*known classes are 4 columns\.$"):
+        with pytest.raises(ValueError, match=r"indicator with 3 columns.*known classes are 4 "
+                                             r"columns\.$"):
             (model.fit if warm else model.partial_fit)(X, Y[:, :3])
         with pytest.raises(ValueError, match=r"indicator with 8 columns.*Classes can't be added"):
             (model.fit if warm else model.partial_fit)(X, sp.hstack([Y, Y]))

@@ -560,7 +560,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None:
                 return False
             self._record(trainer, history, stopping)
-            self._derive(network, samples, max_pairs=0)
+            self.__dict__.update(self._derived(network, samples, max_pairs=0))
             stop = hooks.end_epoch(number, history.last,
                                    partial(self._as_stopped, network, samples, stopping))
             self._index, self._pruning = None, _prediction.Pruning()
@@ -745,20 +745,16 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if stopping is not None:
             stopping.restore_best()
         _state.check_finite(network)
-        # Another thread may have left what it made of the weights before they were as they are.
-        self._derive(network, samples, max_pairs)
-
-    def _derive(self, network: Network, samples: Samples, max_pairs: int) -> None:
-        """Set what follows from trained parameters."""
-        self.__dict__.update(self._derived(network, samples, max_pairs), _index=None,
-                             _pruning=_prediction.Pruning())
+        self.__dict__.update(self._derived(network, samples, max_pairs))
 
     def _derived(self, network: Network, samples: Samples, max_pairs: int) -> State:
-        """Attributes that follow from trained parameters."""
+        """Attributes that follow from trained parameters. What prediction keeps isn't there yet:
+        another thread may have left what it made of the weights before they were as they are."""
         X, rows, n_threads = samples.X, samples.rows, samples.n_threads
         some = rows[np.linspace(0, len(rows) - 1, min(len(rows), MEAN_ROWS)).astype(np.intp)]
         hidden = _prediction.hidden_activations(network, X, some, n_threads)
-        attributes = {"_activation_mean": hidden.mean(axis=0)}
+        attributes = {"_activation_mean": hidden.mean(axis=0), "_index": None,
+                      "_pruning": _prediction.Pruning()}
         held_out = samples.held_out[:_calibration.n_looked_at(len(self.classes_), max_pairs)]
         if len(held_out) >= _calibration.MIN_ROWS and self.calibrate:
             attributes["calibration_"] = calibrate(
@@ -772,7 +768,6 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         best = stopping.best_network() if stopping is not None else None
         network = best if best is not None else network.copy()
         return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
-                "_index": None, "_pruning": _prediction.Pruning(),
                 **self._derived(network, samples, _calibration.MAX_PAIRS)}
 
     def _record(self, trainer: Trainer | None, history: History,

@@ -229,9 +229,9 @@ def _constants(calibration: np.ndarray, k: int) -> dict[str, np.ndarray]:
 
 
 def _label_array(classes: np.ndarray) -> np.ndarray:
-    """Labels as ONNX can hold them: strings as objects, numbers in the machine's byte order."""
+    """Labels as ONNX can hold them: strings as objects."""
     if classes.dtype.kind in "biuf" and classes.dtype.itemsize <= 8:
-        return classes.astype(classes.dtype.newbyteorder("="), copy=False)
+        return classes
     if classes.dtype.kind == "U" or (classes.dtype.kind == "O"
                                      and all(isinstance(label, str) for label in classes)):
         return classes.astype(object)

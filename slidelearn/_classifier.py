@@ -145,6 +145,13 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         by each of them, which is much faster. False: each sample draws its own until its active
         set has `n_random` classes, as in [1]_.
 
+    gradient_threshold : float, default=0.03
+        In [0, 1]. Gradients of the loss with respect to a score (for the sigmoid: the probability
+        of a negative class, and what that of a label lacks of 1) that are smaller than this are
+        rounded to it or to 0, at random so that the expectation stays ([5]_, section 2). Few pairs
+        of a sample and a class are left then, which makes the backward pass cheap. 0 rounds none;
+        nor is any rounded where all classes are active, or of classes that a sample has for itself.
+
     n_candidates : int, default=256
         Most classes that hashing adds to the active set of a sample, or that prediction by
         hashing looks at.
@@ -317,6 +324,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
        Extreme Classification with Application to Dynamic Search Advertising", WWW.
     .. [4] Jain, Prabhu and Varma (2016), "Extreme multi-label loss functions for recommendation,
        tagging, ranking & other missing label applications", KDD.
+    .. [5] Wangni, Wang, Liu and Zhang (2018), "Gradient Sparsification for Communication-Efficient
+       Distributed Optimization", NeurIPS, arXiv:1710.09854.
 
     Examples
     --------
@@ -367,6 +376,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         sampling: Literal["random", "vanilla", "topk", "threshold", "all"] = "random",
         n_random: int = 300,
         share_random: bool = True,
+        gradient_threshold: float = 0.03,
         n_candidates: int = 256,
         min_collisions: int = 2,
         hash_function: Literal["simhash", "wta", "dwta", "minhash"] = "simhash",
@@ -407,6 +417,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.sampling = sampling
         self.n_random = n_random
         self.share_random = share_random
+        self.gradient_threshold = gradient_threshold
         self.n_candidates = n_candidates
         self.min_collisions = min_collisions
         self.hash_function = hash_function
@@ -666,7 +677,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             learning_rate_init=float(self.learning_rate_init), beta_1=float(self.beta_1),
             beta_2=float(self.beta_2), epsilon=float(self.epsilon),
             batch_size=min(int(size), n_samples), dropout=float(self.dropout),
-            shuffle=self.shuffle, plan=self._sampling_plan(),
+            shuffle=self.shuffle, gradient_threshold=float(self.gradient_threshold),
+            plan=self._sampling_plan(),
         )
 
     def _sampling_plan(self) -> SamplingPlan:

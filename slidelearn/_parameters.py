@@ -31,6 +31,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "sampling": [StrOptions({"random", "vanilla", "topk", "threshold", "all"})],
     "n_random": [Interval(Integral, 0, None, closed="left")],
     "share_random": ["boolean"],
+    "gradient_threshold": [Interval(Real, 0, 1, closed="both")],
     "n_candidates": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     "min_collisions": [Interval(Integral, 1, 2**31 - 1, closed="both")],
     "hash_function": [StrOptions({"simhash", "wta", "dwta", "minhash"})],

@@ -16,17 +16,18 @@ import numpy as np
 from . import _memory
 from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
-from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd
+from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd, _sparse_block
 from ._network import Layer, Network
 from ._threads import TeamSize
 from ._validation import CSR
 
-KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING = range(3)  # substreams of the training key
+KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
 
 class DivergenceError(ValueError):
@@ -47,6 +48,7 @@ class Recipe:
     batch_size: int
     dropout: float
     shuffle: bool
+    gradient_threshold: float
     plan: SamplingPlan
 
 
@@ -180,11 +182,12 @@ class Trainer:
                 f"Training diverged: the loss is {loss} at batch {self.step + 1}. Lower "
                 f"learning_rate_init (now {self.recipe.learning_rate_init}) or scale X."
             )
+        pairs = self._sparsify(rows, active, shared)
         clock.lap("loss")
-        gradient = self._hidden_gradient(hidden, active, block, shared, own)
+        gradient = self._hidden_gradient(hidden, active, block, shared, pairs, own)
         clock.lap("backward")
         optimizer = self._optimizer()
-        self._update_output(optimizer, hidden, active, shared, own)
+        self._update_output(optimizer, hidden, active, shared, pairs, own)
         self.sampler.release(active)
         clock.lap("output_step")
         gradient = self._update_middle(optimizer, activations, gradient)
@@ -261,31 +264,50 @@ class Trainer:
                                  active.own_indptr, own, loss, self.n_threads)
         return float(loss.sum()) * len(rows)
 
+    def _sparsify(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray) -> Pairs | None:
+        """Few pairs of a sample and a shared class that stand for all; None where all are used."""
+        threshold = self.recipe.gradient_threshold
+        if threshold == 0 or len(active.shared) in (0, len(self.network.output.bias)):
+            return None
+        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_GRADIENT), self.step)
+        least = self.sample_weight[rows] * np.float32(threshold / len(rows))
+        pairs = self._scratch.pairs(*shared.shape)
+        _sparse_block.sparsify(shared, least, key, *pairs, self.n_threads)
+        return pairs
+
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
-                         shared: np.ndarray, own: np.ndarray) -> np.ndarray:
+                         shared: np.ndarray, pairs: Pairs | None, own: np.ndarray) -> np.ndarray:
+        weights = self.network.output.weights
         gradient = self._scratch.hidden_gradient[:len(hidden)]
-        _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
+        if pairs is None:
+            _dense.matmul(shared, block, NO_VALUES, gradient, self.n_threads)
+        else:
+            _sparse_block.multiply_pairs(*pairs, block, gradient, self.n_threads)
         if len(own):
-            _rows.add_rows(active.own_indptr, active.own, own, self.network.output.weights,
-                           gradient, self.n_threads)
+            _rows.add_rows(active.own_indptr, active.own, own, weights, gradient, self.n_threads)
         return gradient
 
     def _update_output(self, optimizer: _simd.Optimizer, hidden: np.ndarray, active: ActiveSet,
-                       shared: np.ndarray, own: np.ndarray) -> None:
-        output = self.network.output
-        _dense.update_block(shared, hidden, active.shared, optimizer, output.weights,
-                            output.weights_m, output.weights_v, output.bias, output.bias_m,
-                            output.bias_v, self._scratch.gradient, self.n_threads)
+                       shared: np.ndarray, pairs: Pairs | None, own: np.ndarray) -> None:
+        output, scratch = self.network.output, self._scratch
+        layer = (output.weights, output.weights_m, output.weights_v, output.bias, output.bias_m,
+                 output.bias_v)
+        if pairs is None:
+            _dense.update_block(shared, hidden, active.shared, optimizer, *layer,
+                                scratch.gradient, self.n_threads)
+        else:
+            _sparse_block.update_pairs(*pairs, hidden, active.shared, optimizer, *layer,
+                                       scratch.gradient, scratch.heads, self.n_threads)
         if len(active.own) == 0:
             return
         samples = np.arange(len(hidden), dtype=np.int64)
         groups, = group_batches(active.own_indptr, active.own, samples, len(samples),
-                         self.sampler.own_slot)
+                                self.sampler.own_slot)
         columns, starts, _, positions = groups
-        _rows.update_rows(*groups, own, hidden, optimizer, output.weights, output.weights_m,
-                          output.weights_v, self._scratch.gradient, self.n_threads)
-        _rows.update_entries(columns, starts, positions, own, optimizer, output.bias,
-                             output.bias_m, output.bias_v, self.n_threads)
+        _rows.update_rows(*groups, own, hidden, optimizer, *layer[:3], scratch.gradient,
+                          self.n_threads)
+        _rows.update_entries(columns, starts, positions, own, optimizer, *layer[3:],
+                             self.n_threads)
 
     def _update_middle(self, optimizer: _simd.Optimizer, activations: list[np.ndarray],
                        gradient: np.ndarray) -> np.ndarray:
@@ -349,12 +371,15 @@ class _Scratch:
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
+        self.heads = np.empty((n_threads, batch_size), np.int64)
         self.activations = [_memory.empty((batch_size, len(layer.bias)))
                             for layer in network.layers[:-1]]
         self.hidden_gradient = _memory.empty((batch_size, width))
         self._width = width
         self._block = _memory.empty((0, width))
         self._logits = _memory.empty((0,))
+        self._counts = np.empty(batch_size, np.int64)
+        self._places, self._values = np.empty(0, np.int32), np.empty(0, np.float32)
 
     def block(self, n_classes: int) -> np.ndarray:
         if len(self._block) < n_classes:
@@ -366,6 +391,15 @@ class _Scratch:
         if len(self._logits) < size:
             self._logits = _memory.empty((size + size // 4,))
         return self._logits[:size].reshape(n_samples, n_classes)
+
+    def pairs(self, n_samples: int, n_classes: int) -> Pairs:
+        size = n_samples * n_classes
+        if len(self._places) < size:
+            self._places = np.empty(size + size // 4, np.int32)
+            self._values = np.empty(size + size // 4, np.float32)
+        shape = n_samples, n_classes
+        return (self._counts[:n_samples], self._places[:size].reshape(shape),
+                self._values[:size].reshape(shape))
 
 
 def log_inclusion(frequency: np.ndarray, n_classes: int, plan: SamplingPlan,

@@ -38,14 +38,17 @@ def nearest(values):
     return narrow(values, odd + 0x7FFF)
 
 
-def rounding_bits(key, n):
-    """The 16 random bits with which w, m and v of each column are rounded, (3, n)."""
-    x = (np.arange((n + 1) // 2, dtype=np.uint32) * np.uint32(0x9E3779B9)
-         + np.uint32(key & 0xFFFFFFFF))
+def random_words(key, n):
+    """32 random bits for each of n lanes."""
+    x = np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B9) + np.uint32(key & 0xFFFFFFFF)
     x = (x ^ x >> 16) * np.uint32(0x7FEB352D) + np.uint32(key >> 32)
     x = (x ^ x >> 15) * np.uint32(0x846CA68B)
-    x ^= x >> 16
-    ring = x.astype(np.uint64) * (2**32 + 1)  # the 32 bits twice
+    return x ^ x >> 16
+
+
+def rounding_bits(key, n):
+    """The 16 random bits with which w, m and v of each column are rounded, (3, n)."""
+    ring = random_words(key, (n + 1) // 2).astype(np.uint64) * (2**32 + 1)  # the 32 bits twice
     pairs = np.array([[ring, ring >> 16], [ring >> 8, ring >> 24], [ring >> 16, ring]]) & 0xFFFF
     return pairs.transpose(0, 2, 1).reshape(3, -1)[:, :n]
 
@@ -168,6 +171,13 @@ def sigmoid_loss(logits, is_label, weight, label_weight=1.0):
     factor = weight * np.where(is_label, label_weight, 1.0)
     signed = np.where(is_label, -logits, logits)
     return factor @ log1p_exp(signed), factor * (sigmoid(logits) - is_label)
+
+
+def sparsify(gradient, least, key):
+    """What is smaller than `least` becomes that or 0, at random; float32, as the kernel's."""
+    fraction = (random_words(key, len(gradient)) >> 9).astype(np.float32) / np.float32(2**23)
+    kept = np.abs(gradient) > least * fraction
+    return np.where(kept, np.copysign(np.maximum(np.abs(gradient), least), gradient), 0)
 
 
 def softmax_loss(logits, is_label, weight, label_weight=1.0):

@@ -466,6 +466,7 @@ BAD_PARAMETERS = {
     "sampling": ["uniform", *COMMON],
     "n_random": [-1, 2.5, NAN, *COMMON],
     "share_random": ["yes", 2.5, *COMMON],
+    "gradient_threshold": [-0.01, 1.01, NAN, INF, *COMMON],
     "n_candidates": [0, -1, 2.5, 2**31, *COMMON],
     "min_collisions": [0, -1, 2.5, 2**31, *COMMON],
     "hash_function": ["md5", *COMMON],
@@ -523,6 +524,7 @@ def test_hash_length_of_other_families(name, data):
 def test_good_extremes(data):
     X, Y = data
     for setting in ({"batch_size": 10**12}, {"n_random": 10**12}, {"n_random": 0},
+                    {"gradient_threshold": 1, "n_random": 1}, {"gradient_threshold": 1e-300},
                     {"n_jobs": 10**9}, {"n_jobs": -(10**9)}, {"n_candidates": 2**31 - 1},
                     {"bucket_size": 2**31 - 1},
                     {"min_collisions": 2**31 - 1, "sampling": "threshold"},

@@ -450,8 +450,8 @@ def test_numbers_of_numpy_give_the_same_bits(extreme, sampling):
     numbers = {"max_iter": 3, "batch_size": 48, "n_random": 100, "n_candidates": 20, "n_tables": 12,
                "hash_length": 4, "bucket_size": 100, "rebuild_interval": 5, "n_iter_no_change": 2}
     reals = {"learning_rate_init": 0.01, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-4,
-             "dropout": 0.1, "C": 0.3, "tol": 1e-3, "rebuild_growth": 1.1,
-             "validation_fraction": 0.2}
+             "dropout": 0.1, "gradient_threshold": 0.05, "C": 0.3, "tol": 1e-3,
+             "rebuild_growth": 1.1, "validation_fraction": 0.2}
     reals = {name: np.float32(value) for name, value in reals.items()}
     settings = {"sampling": sampling, "early_stopping": True}
     plain = small(**settings, **numbers, **{name: float(x) for name, x in reals.items()}).fit(X, Y)

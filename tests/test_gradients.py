@@ -25,7 +25,8 @@ PLAN = SamplingPlan(
 )
 RECIPE = Recipe(
     loss="sigmoid", solver="sgd", learning_rate="constant", learning_rate_init=1.0, beta_1=0.9,
-    beta_2=0.99, epsilon=1e-3, batch_size=BATCH, dropout=0.3, shuffle=True, plan=PLAN,
+    beta_2=0.99, epsilon=1e-3, batch_size=BATCH, dropout=0.3, shuffle=True,
+    gradient_threshold=0, plan=PLAN,
 )
 # (sampling, share_random): shared part alone, own parts alone, both, everything shared
 MODES = [("random", True), ("random", False), ("topk", False), ("topk", True), ("vanilla", True),
@@ -216,11 +217,58 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
         np.testing.assert_array_equal(case.network.output.bias[rest], old[-1][3][rest])
 
 
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("sampling", ["random", "topk"])
+def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
+    recipe = replaced(RECIPE, loss=loss, plan=replaced(PLAN, sampling=sampling))
+    rows = np.arange(BATCH)
+
+    def change(threshold):
+        case = Setting(replaced(recipe, gradient_threshold=threshold), (16, 7))
+        before = reference.Network(case.network).parameters
+        case.trainer.train_batch(rows)
+        after = reference.Network(case.network).parameters
+        return np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+
+    exact = change(0)
+    found = np.empty((400, len(exact)))
+    for i in range(len(found)):
+        monkeypatch.setattr(_training, "KEY_GRADIENT", 100 + i)
+        found[i] = change(0.3)
+    spread = found.std(axis=0)
+    assert (spread > 1e-3 * np.abs(exact).max()).sum() > 100
+    error = np.abs(found.mean(axis=0) - exact)
+    assert (error <= 6 * spread / len(found)**0.5 + 1e-6).all()
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
+    case = Setting(replaced(RECIPE, solver=solver, gradient_threshold=1.0))
+    sparsify, chosen = _training._sparse_block.sparsify, []
+
+    def recorded(gradient, least, key, counts, places, values, n_threads):
+        sparsify(gradient, least, key, counts, places, values, n_threads)
+        chosen[:] = [places[i, :n] for i, n in enumerate(counts)]
+
+    monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
+    output = case.network.output
+    output.bias -= 3
+    arrays = (output.weights, output.weights_m, output.bias, output.bias_m)
+    before = [a.copy() for a in arrays]
+    case.trainer.train_batch(np.arange(BATCH))
+    stepped = case.active[0][np.unique(np.concatenate(chosen))]
+    rest = np.setdiff1d(np.arange(N_CLASSES), stepped)
+    assert 0 < len(stepped) < len(case.active[0])
+    for now, then in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(now[rest], then[rest])
+        assert (now[stepped] != then[stepped]).reshape(len(stepped), -1).any(axis=1).all()
+
+
 def test_where_every_class_is_active_no_correction_is_made():
     """Too many random classes for the room that a batch's labels leave: all of them, as with
-    sampling="all", whatever the probabilities of being drawn are."""
+    sampling="all", whatever the probabilities of being drawn are, and with exact gradients."""
     plan = replaced(PLAN, n_random=N_CLASSES // 2)
-    case = Setting(replaced(RECIPE, plan=plan), shift=True)
+    case = Setting(replaced(RECIPE, plan=plan, gradient_threshold=0.3), shift=True)
     full = Setting(replaced(RECIPE, plan=replaced(PLAN, sampling="all")))
     rows = np.arange(BATCH)
     assert case.trainer.train_batch(rows) == full.trainer.train_batch(rows)

@@ -33,6 +33,8 @@ VARIANTS = [
     dict(early_stopping=True, dropout=0.0, shuffle=False, hash_function="dwta", sampling="topk"),
     dict(batch_size=1000, insertion="reservoir", hash_function="wta", sampling="vanilla"),
     dict(batch_size=1, n_random=1, hash_function="minhash", sampling="threshold"),
+    dict(gradient_threshold=0),
+    dict(gradient_threshold=1, solver="sgd", loss="softmax", sampling="topk"),
     dict(dtype="bfloat16", sampling="random"),
     dict(dtype="bfloat16", sampling="topk", share_random=False, solver="adagrad",
          hidden_layer_sizes=(20, 70)),

@@ -33,12 +33,16 @@ cdef extern from "simd/leaf_types.h" nogil:
         const char* name
         void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
         void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y) noexcept nogil
+        void (*combine)(Py_ssize_t count, Py_ssize_t n, const float* a, const int32_t* places,
+                        const float* x, Py_ssize_t step, float* y) noexcept nogil
         void (*scaled)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
         float (*dot)(Py_ssize_t n, const float* x, const float* y) noexcept nogil
         float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y) noexcept nogil
         float (*maximum)(Py_ssize_t n, const float* x) noexcept nogil
         double (*exp_sum)(Py_ssize_t n, float shift, float* z) noexcept nogil
         double (*sigmoid_sum)(Py_ssize_t n, float* z) noexcept nogil
+        Py_ssize_t (*sparsify)(Py_ssize_t n, float least, uint64_t key, const float* x,
+                               int32_t* places, float* values) noexcept nogil
         void (*step)(const optimizer_t* o, Py_ssize_t n, const float* g, float* w, float* m,
                      float* v) noexcept nogil
         void (*step16)(const optimizer_t* o, Py_ssize_t n, const float* g, uint16_t* w,

@@ -7,6 +7,7 @@ static inline float sum_of_8(__m256 a) {
 
 #define VW 8
 #define TILE_ROWS 6
+#define STRIP 8
 #define VF __m256
 #define v_load(p) _mm256_loadu_ps(p)
 #define v_store(p, x) _mm256_storeu_ps(p, x)
@@ -40,6 +41,8 @@ static inline float sum_of_8(__m256 a) {
     _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(x), 0xD8))
 /* The sum of the lanes, by the tree of `sum_parts`. */
 #define v_sum(a) sum_of_8(a)
+/* Bit j: whether a < b in lane j. */
+#define v_less(a, b) ((uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ)))
 #define v_any_nan(a) (_mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0)
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI __m256i

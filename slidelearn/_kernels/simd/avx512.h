@@ -1,6 +1,7 @@
 /* Vocabulary of leaf.h: AVX-512F, 16 lanes, fused multiply-add. */
 #define VW 16
 #define TILE_ROWS 12
+#define STRIP 8
 #define VF __m512
 #define v_load(p) _mm512_loadu_ps(p)
 #define v_store(p, x) _mm512_storeu_ps(p, x)
@@ -32,6 +33,8 @@
 #define v_sum(a) \
     sum_of_8(_mm256_add_ps(_mm512_castps512_ps256(a), \
              _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1))))
+/* Bit j: whether a < b in lane j. */
+#define v_less(a, b) ((uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ))
 #define v_any_nan(a) (_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0)
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI __m512i

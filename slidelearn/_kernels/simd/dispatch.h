@@ -70,10 +70,10 @@ static inline float near_log2(float x) {
 /* The leaf functions of a level, in the order of leaf_t. */
 #define LEAF_TABLE(name, screen, fast_screen)                                              \
     {                                                                                      \
-        name, LEAF(axpy), LEAF(axpy16), LEAF(scaled), LEAF(dot), LEAF(dot16),              \
-        LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(step), LEAF(step16),         \
-        LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise), screen, LEAF(kth_bound),    \
-        LEAF(chains), LEAF(rank), fast_screen,                                             \
+        name, LEAF(axpy), LEAF(axpy16), LEAF(combine), LEAF(scaled), LEAF(dot),            \
+        LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
+        LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
+        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,                    \
     }
 
 #define LEAF(name) scalar_##name
@@ -99,19 +99,22 @@ static inline float near_log2(float x) {
 #include "undef.h"
 #if defined(__clang__)
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,popcnt"))), apply_to = function)
 #else
 #pragma GCC pop_options
 #pragma GCC push_options
-#pragma GCC target("avx512f,prefer-vector-width=512")
+#pragma GCC target("avx512f,popcnt,prefer-vector-width=512")
 #endif
 #define LEAF(name) avx512_##name
 #define LEVEL_NAME "avx512"
 #include "avx512.h"
 #include "chains_avx512.h"
+#include "pack_avx512.h"
 #define HAVE_FAST_CHAINS
+#define HAVE_PACK
 #include "leaf.h"
 #undef HAVE_FAST_CHAINS
+#undef HAVE_PACK
 #include "undef.h"
 #if defined(__clang__)
 #pragma clang attribute pop

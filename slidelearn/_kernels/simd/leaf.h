@@ -56,6 +56,27 @@ static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y) {
     LEAF(axpy_row)(1, n, a, x, y);
 }
 
+/* y += sum over p of a[p] * row places[p] of x, whose rows are `step` apart: for each column one
+ * chain of multiply-adds in the order of p. */
+static void LEAF(combine)(ptrdiff_t count, ptrdiff_t n, const float *a, const int32_t *places,
+                          const float *x, ptrdiff_t step, float *y) {
+    ptrdiff_t i = 0;
+    for (; i + STRIP * VW <= n; i += STRIP * VW) {
+        VF sum[STRIP];
+        UNROLL for (int j = 0; j < STRIP; j++) sum[j] = v_load(y + i + j * VW);
+        for (ptrdiff_t p = 0; p < count; p++) {
+            const float *row = x + places[p] * step + i;
+            const VF factor = v_set1(a[p]);
+            UNROLL for (int j = 0; j < STRIP; j++)
+                sum[j] = v_fma(factor, v_load(row + j * VW), sum[j]);
+        }
+        UNROLL for (int j = 0; j < STRIP; j++) v_store(y + i + j * VW, sum[j]);
+    }
+    if (i < n)
+        for (ptrdiff_t p = 0; p < count; p++)
+            LEAF(axpy)(n - i, a[p], x + places[p] * step + i, y + i);
+}
+
 /* y <- 0 + a * x */
 static void LEAF(scaled)(ptrdiff_t n, float a, const float *x, float *y) {
     const VF va = v_set1(a), zero = v_set1(0.0f);
@@ -250,6 +271,40 @@ static inline VI LEAF(v_random)(uint64_t key, ptrdiff_t i) {
     x = vi_add(x, vi_set1((uint32_t)(key >> 32)));
     x = vi_mul(vi_xor(x, vi_shr(x, 15)), vi_set1(0x846CA68Bu));
     return vi_xor(x, vi_shr(x, 16));
+}
+
+#ifndef HAVE_PACK
+/* Writes those lanes of x whose bits are set, and their numbers, counted from `first`. */
+static inline int LEAF(pack)(uint32_t kept, VF x, ptrdiff_t first, int32_t *places,
+                             float *values) {
+    float lanes[VW];
+    int n = 0;
+    if (kept) v_store(lanes, x);
+    for (; kept; kept &= kept - 1, n++) {
+        const int lane = lowest_bit(kept);
+        places[n] = (int32_t)(first + lane);
+        values[n] = lanes[lane];
+    }
+    return n;
+}
+#endif
+
+/* Rounds numbers that are smaller in size than `least` to it or to 0, at random so that the
+ * expectation stays; writes those that aren't 0 then, with their places, and returns how many. */
+static ptrdiff_t LEAF(sparsify)(ptrdiff_t n, float least, uint64_t key, const float *x,
+                                int32_t *places, float *values) {
+    const VF one = v_set1(1.0f), lowest = v_set1(least);
+    const VI sign = vi_set1(0x80000000u), exponent = vi_set1(0x3F800000u);
+    ptrdiff_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i += VW) {
+        const VF number = n - i < VW ? v_load_n(x + i, n - i) : v_load(x + i);
+        const VF size = v_abs(number);
+        const VI random = vi_or(vi_shr(LEAF(v_random)(key, i), 9), exponent); /* 1 and a fraction */
+        const uint32_t kept = v_less(v_mul(lowest, v_sub(as_vf(random), one)), size);
+        const VF rounded = as_vf(vi_or(as_vi(v_max(size, lowest)), vi_and(as_vi(number), sign)));
+        count += LEAF(pack)(kept, rounded, i, places + count, values + count);
+    }
+    return count;
 }
 
 /* 2 VW numbers in bfloat16, those with even places in x[0] and those with odd ones in x[1]. */

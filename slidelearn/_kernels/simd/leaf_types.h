@@ -41,12 +41,16 @@ typedef struct {
     const char *name;
     void (*axpy)(ptrdiff_t n, float a, const float *x, float *y);
     void (*axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y);
+    void (*combine)(ptrdiff_t count, ptrdiff_t n, const float *a, const int32_t *places,
+                    const float *x, ptrdiff_t step, float *y);
     void (*scaled)(ptrdiff_t n, float a, const float *x, float *y);
     float (*dot)(ptrdiff_t n, const float *x, const float *y);
     float (*dot16)(ptrdiff_t n, const float *x, const uint16_t *y);
     float (*maximum)(ptrdiff_t n, const float *x);
     double (*exp_sum)(ptrdiff_t n, float shift, float *z);
     double (*sigmoid_sum)(ptrdiff_t n, float *z);
+    ptrdiff_t (*sparsify)(ptrdiff_t n, float least, uint64_t key, const float *x, int32_t *places,
+                          float *values);
     void (*step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m, float *v);
     void (*step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
                    uint16_t *v, uint64_t key);

@@ -3,6 +3,7 @@
  * compiler and C library that has the instruction defines the standard FP_FAST_FMAF. */
 #define VW 1
 #define TILE_ROWS 4
+#define STRIP 4
 #define VF float
 #define v_load(p) (*(p))
 #define v_store(p, x) (*(p) = (x))
@@ -29,6 +30,8 @@
 #define v_split(a, b, x) ((x)[0] = (a), (x)[1] = (b))
 /* The sum of the lanes, by the tree of `sum_parts`. */
 #define v_sum(a) (a)
+/* Bit j: whether a < b in lane j. */
+#define v_less(a, b) ((uint32_t)((a) < (b)))
 #define v_any_nan(a) ((a) != (a))
 /* Integers of 32 bits, as many as there are lanes. */
 #define VI uint32_t

@@ -1,6 +1,7 @@
 /* Forgets a vocabulary, so that dispatch.h can include the next one. */
 #undef VW
 #undef TILE_ROWS
+#undef STRIP
 #undef VF
 #undef v_load
 #undef v_store
@@ -23,6 +24,7 @@
 #undef v_split
 #undef v_in_order
 #undef v_sum
+#undef v_less
 #undef v_any_nan
 #undef VI
 #undef as_vi

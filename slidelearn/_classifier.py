@@ -145,7 +145,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         by each of them, which is much faster. False: each sample draws its own until its active
         set has `n_random` classes, as in [1]_.
 
-    gradient_threshold : float, default=0.03
+    gradient_threshold : float, default=0.01
         In [0, 1]. Gradients of the loss with respect to a score (for the sigmoid: the probability
         of a negative class, and what that of a label lacks of 1) that are smaller than this are
         rounded to it or to 0, at random so that the expectation stays ([5]_, section 2). Few pairs
@@ -376,7 +376,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         sampling: Literal["random", "vanilla", "topk", "threshold", "all"] = "random",
         n_random: int = 300,
         share_random: bool = True,
-        gradient_threshold: float = 0.03,
+        gradient_threshold: float = 0.01,
         n_candidates: int = 256,
         min_collisions: int = 2,
         hash_function: Literal["simhash", "wta", "dwta", "minhash"] = "simhash",

@@ -24,6 +24,7 @@ from ._validation import CSR
 KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
+MAX_DENSITY = 1 / 8  # of gradients that are worked on as a sparse matrix
 LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -265,7 +266,8 @@ class Trainer:
         return float(loss.sum()) * len(rows)
 
     def _sparsify(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray) -> Pairs | None:
-        """Few pairs of a sample and a shared class that stand for all; None where all are used."""
+        """Few pairs of a sample and a shared class that stand for all; None where all are used, as
+        they are where few would be many."""
         threshold = self.recipe.gradient_threshold
         if threshold == 0 or len(active.shared) in (0, len(self.network.output.bias)):
             return None
@@ -273,7 +275,7 @@ class Trainer:
         least = self.sample_weight[rows] * np.float32(threshold / len(rows))
         pairs = self._scratch.pairs(*shared.shape)
         _sparse_block.sparsify(shared, least, key, *pairs, self.n_threads)
-        return pairs
+        return pairs if pairs[0].sum() <= MAX_DENSITY * shared.size else None
 
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                          shared: np.ndarray, pairs: Pairs | None, own: np.ndarray) -> np.ndarray:

@@ -222,6 +222,7 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
 def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
     recipe = replaced(RECIPE, loss=loss, plan=replaced(PLAN, sampling=sampling))
     rows = np.arange(BATCH)
+    monkeypatch.setattr(_training, "MAX_DENSITY", 1)
 
     def change(threshold):
         case = Setting(replaced(recipe, gradient_threshold=threshold), (16, 7))
@@ -251,6 +252,7 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
         chosen[:] = [places[i, :n] for i, n in enumerate(counts)]
 
     monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
+    monkeypatch.setattr(_training, "MAX_DENSITY", 1)
     output = case.network.output
     output.bias -= 3
     arrays = (output.weights, output.weights_m, output.bias, output.bias_m)
@@ -262,6 +264,14 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     for now, then in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(now[rest], then[rest])
         assert (now[stepped] != then[stepped]).reshape(len(stepped), -1).any(axis=1).all()
+
+
+def test_many_pairs_are_all_of_them():
+    dense, sparse = (Setting(replaced(RECIPE, gradient_threshold=t)) for t in (0, 1e-9))
+    losses = [case.trainer.train_batch(np.arange(BATCH)) for case in (dense, sparse)]
+    assert losses[0] == losses[1]
+    for layer, other in zip(dense.network.layers, sparse.network.layers, strict=True):
+        np.testing.assert_array_equal(layer.weights, other.weights)
 
 
 def test_where_every_class_is_active_no_correction_is_made():

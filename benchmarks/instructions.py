@@ -25,7 +25,7 @@ from pathlib import Path
 
 EPOCHS = (1, 3)
 SAMPLINGS = ("random", "vanilla", "topk", "threshold", "all")
-KERNEL = re.compile(r"__pyx_pw_10slidelearn_8_kernels_\d+_([a-z]+)_\d+([a-z]\w*)")
+KERNEL = re.compile(r"__pyx_pw_10slidelearn_8_kernels_\d+_([a-z_]+)_\d+([a-z]\w*)")
 
 
 def fit(epochs, sampling):

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from roofline import BATCH, Batch
 
-from slidelearn._kernels import _dense, _hashing, _loss, _sampling, _simd, _tables, _topk
+from slidelearn._kernels import (
+    _dense,
+    _hashing,
+    _loss,
+    _sampling,
+    _simd,
+    _sparse_block,
+    _tables,
+    _topk,
+)
 from slidelearn._training import group_batches
 
 THREADS = [1, 2]
@@ -44,6 +53,39 @@ def test_block(benchmark, batch, kernel, n_threads):
 def test_rows(benchmark, batch, kernel, n_threads):
     benchmark.pedantic(getattr(batch, kernel)(n_threads), setup=lambda: ((batch.rows(),), {}),
                        rounds=200, warmup_rounds=5)
+
+
+@pytest.fixture
+def pairs(batch):
+    """Gradients of which a tenth is large, and room for the pairs of `sparsify`."""
+    delta = batch.rng.choice([1e-4, 1], (BATCH, N_SHARED), p=[0.9, 0.1]).astype(np.float32)
+    room = (np.empty(BATCH, np.int64), np.empty((BATCH, N_SHARED), np.int32),
+            np.empty((BATCH, N_SHARED), np.float32))
+    arguments = delta, np.full(BATCH, 0.01, np.float32), 1, *room
+    _sparse_block.sparsify(*arguments, 1)
+    return arguments
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_sparsify(benchmark, pairs, n_threads):
+    benchmark(_sparse_block.sparsify, *pairs, n_threads)
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_multiply_pairs(benchmark, batch, pairs, n_threads):
+    benchmark(_sparse_block.multiply_pairs, *pairs[3:], batch.block, batch.gradient, n_threads)
+
+
+@pytest.mark.parametrize("n_threads", THREADS)
+def test_update_pairs(benchmark, batch, pairs, n_threads):
+    scratch = np.empty((n_threads, _sparse_block.TILE_ROWS * WIDTH), np.float32)
+    heads = np.empty((n_threads, BATCH), np.int64)
+
+    def update(ids):
+        _sparse_block.update_pairs(*pairs[3:], batch.hidden, ids, batch.optimizer, *batch.layer,
+                                   *batch.bias, scratch, heads, n_threads)
+
+    benchmark.pedantic(update, setup=lambda: ((batch.rows(),), {}), rounds=200, warmup_rounds=5)
 
 
 @pytest.mark.parametrize("n_threads", THREADS)

@@ -371,7 +371,8 @@ class _Scratch:
         width = network.output.weights.shape[1]
         widest = max(layer.weights.shape[1] for layer in network.layers)
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
-        self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
+        tile_rows = max(_dense.TILE_ROWS, _sparse_block.TILE_ROWS)
+        self.gradient = _memory.empty((n_threads, tile_rows * (widest + 1)))
         self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
         self.heads = np.empty((n_threads, batch_size), np.int64)
         self.activations = [_memory.empty((batch_size, len(layer.bias)))

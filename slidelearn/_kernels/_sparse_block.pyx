@@ -111,7 +111,7 @@ def update_pairs(
     Owner: row.
     """
     cdef Py_ssize_t part, n_tiles = (ids.shape[0] + TILE - 1) // TILE
-    if weights.shape[1] == 0 or vectors.shape[0] == 0:
+    if weights.shape[1] == 0 or vectors.shape[0] == 0 or n_tiles == 0:
         return
     for part in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static",
                        chunksize=1):

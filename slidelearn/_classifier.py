@@ -146,11 +146,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         set has `n_random` classes, as in [1]_.
 
     gradient_threshold : float, default=0.01
-        In [0, 1]. Gradients of the loss with respect to a score (for the sigmoid: the probability
-        of a negative class, and what that of a label lacks of 1) that are smaller than this are
-        rounded to it or to 0, at random so that the expectation stays ([5]_, section 2). Few pairs
-        of a sample and a class are left then, which makes the backward pass cheap. 0 rounds none;
-        nor is any rounded where all classes are active, or of classes that a sample has for itself.
+        Gradients of the loss with respect to a score that are smaller than this, in [0, 1], are
+        rounded to it or to 0, at random so that the expectation stays. ([5]_, section 2; with the
+        sigmoid it is the probability of a negative class, or what that of a label lacks of 1.) Few
+        pairs of a sample and a class are left then, which makes the backward pass cheap. 0 rounds
+        none; nor is any rounded where all classes are active, or of classes that a sample has for
+        itself.
 
     n_candidates : int, default=256
         Most classes that hashing adds to the active set of a sample, or that prediction by

@@ -24,7 +24,7 @@ from ._validation import CSR
 KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of the training key
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
-MAX_DENSITY = 1 / 8  # of gradients that are worked on as a sparse matrix
+MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
 LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -266,8 +266,8 @@ class Trainer:
         return float(loss.sum()) * len(rows)
 
     def _sparsify(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray) -> Pairs | None:
-        """Few pairs of a sample and a shared class that stand for all; None where all are used, as
-        they are where few would be many."""
+        """Few pairs of a sample and a shared class that stand for all. None where all are used:
+        without sampling, and where more than `MAX_DENSITY` of them would be left."""
         threshold = self.recipe.gradient_threshold
         if threshold == 0 or len(active.shared) in (0, len(self.network.output.bias)):
             return None
@@ -378,31 +378,34 @@ class _Scratch:
         self.activations = [_memory.empty((batch_size, len(layer.bias)))
                             for layer in network.layers[:-1]]
         self.hidden_gradient = _memory.empty((batch_size, width))
-        self._width = width
         self._block = _memory.empty((0, width))
         self._logits = _memory.empty((0,))
         self._counts = np.empty(batch_size, np.int64)
         self._places, self._values = np.empty(0, np.int32), np.empty(0, np.float32)
 
     def block(self, n_classes: int) -> np.ndarray:
-        if len(self._block) < n_classes:
-            self._block = _memory.empty((n_classes + n_classes // 4, self._width))
+        self._block = _with_room(self._block, n_classes)
         return self._block[:n_classes]
 
     def logits(self, n_samples: int, n_classes: int) -> np.ndarray:
         size = n_samples * n_classes
-        if len(self._logits) < size:
-            self._logits = _memory.empty((size + size // 4,))
+        self._logits = _with_room(self._logits, size)
         return self._logits[:size].reshape(n_samples, n_classes)
 
     def pairs(self, n_samples: int, n_classes: int) -> Pairs:
         size = n_samples * n_classes
-        if len(self._places) < size:
-            self._places = np.empty(size + size // 4, np.int32)
-            self._values = np.empty(size + size // 4, np.float32)
+        self._places = _with_room(self._places, size)
+        self._values = _with_room(self._values, size)
         shape = n_samples, n_classes
         return (self._counts[:n_samples], self._places[:size].reshape(shape),
                 self._values[:size].reshape(shape))
+
+
+def _with_room(memory: np.ndarray, n: int) -> np.ndarray:
+    """`memory`, or something larger of its kind where it has fewer than n rows."""
+    if len(memory) >= n:
+        return memory
+    return _memory.empty((n + n // 4, *memory.shape[1:]), memory.dtype)
 
 
 def log_inclusion(frequency: np.ndarray, n_classes: int, plan: SamplingPlan,

@@ -86,6 +86,7 @@ CONFIGURATIONS = {
     "rate/constant": {"learning_rate": "constant"},
     **{f"epsilon/{epsilon}": {"epsilon": float(epsilon)}
        for epsilon in ("1e-8", "1e-5", "3e-5", "1e-4", "1e-3")},
+    **{f"init/{init}": {"init": init} for init in ("random", "labels")},
     **{f"gradient/{threshold}": {"gradient_threshold": threshold}
        for threshold in (0.0, 0.01, 0.03, 0.1)},
     **{f"batch/{n}": {"batch_size": n} for n in (16, 32, 64, 128, 256)},

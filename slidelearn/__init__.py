@@ -4,11 +4,13 @@ The data flow, file by file::
 
     X, y   -> _validation, _labels     canonical CSR arrays, class indices
            -> _classifier              the scikit-learn face; _parameters, _state: its checks
+           -> _initialisation          where training starts
            -> _fitting                 epochs, progress, early stopping; then _ranker, _calibration
               <- _history, _hooks      what each epoch leaves behind; who is called after it
            -> _training                one batch, phase by phase
               <- _active <- _lsh       which classes it computes; hash tables
               <- _network              parameters and optimizer state
+              <- _grouping             which samples of a batch have which features
     X      -> _prediction              scores, exact and LSH top-k, in chunks
               <- _pruning              bounds that rule classes out
     model  -> _export <- _safetensors  one file that is mapped; _onnx: the same as a graph

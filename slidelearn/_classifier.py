@@ -26,9 +26,10 @@ from ._compat import CallbackSupportMixin, with_callbacks
 from ._fitting import EarlyStopping, Samples, calibrate, run_epochs, validation_score
 from ._history import History
 from ._hooks import Hooks, State
+from ._initialisation import index_features, initialise
 from ._labels import Targets
 from ._lsh import LSHIndex
-from ._network import Network, initialise
+from ._network import Network
 from ._parameters import CONSTRAINTS, check_parameters
 from ._progress import tqdm
 from ._ranker import Ranker, choose_penalty, fit_ranker
@@ -96,7 +97,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Schedule of the rate: "linear" falls to 0 at the end of `fit`. `partial_fit`, whose end
         isn't known, always uses "constant".
 
-    learning_rate_init : float, default=0.01
+    learning_rate_init : float, default=0.0125
         Learning rate at the start.
 
     beta_1 : float, default=0.9
@@ -110,6 +111,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         A class that is nearly always a negative has tiny gradients; with the usual 1e-8 Adam makes
         full steps of them, which bury rare classes.
 
+    init : {"labels", "random"}, default="labels"
+        Weights before the first epoch of `fit`.
+
+        - "labels": the output layer is random, and a feature gets the sum of the rows of the
+          labels of the samples that have it, beside a little noise (random indexing, [6]_).
+          Training then takes fewer epochs.
+        - "random": all are random. `partial_fit`, which sees one part of the data, always begins
+          like that.
+
     dtype : {"float32", "bfloat16"}, default="float32"
         How the weights of the output layer, and what the optimizer keeps for each of them, are
         stored. "bfloat16" is half the memory at the same accuracy and about the same speed, or more
@@ -121,8 +131,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Samples a step. "auto" is the power of two that makes an epoch some 100 to 200 steps, at
         least 16 and at most 128.
 
-    max_iter : int, default=8
-        Epochs.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 6 with up to 32,768 classes, 12 with 65,536 or more, in between in
+        proportion.
 
     dropout : float, default=0.4
         Share of hidden activations set to zero in training, in [0, 1).
@@ -328,6 +339,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     .. [5] Wangni, Wang, Liu and Zhang (2018), "Gradient Sparsification for Communication-Efficient
        Distributed Optimization", NeurIPS, arXiv:1710.09854.
 
+    .. [6] Kanerva, Kristoferson and Holst (2000), "Random Indexing of Text Samples for Latent
+       Semantic Analysis", CogSci 2000.
+
     Examples
     --------
     >>> from slidelearn import SlideClassifier
@@ -366,13 +380,14 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         class_weight: Mapping[Any, float] | Literal["balanced", "propensity"] | None = None,
         solver: Literal["adam", "adagrad", "sgd"] = "adam",
         learning_rate: Literal["linear", "constant"] = "linear",
-        learning_rate_init: float = 0.01,
+        learning_rate_init: float = 0.0125,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 3e-5,
+        init: Literal["labels", "random"] = "labels",
         dtype: Literal["float32", "bfloat16"] = "float32",
         batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 8,
+        max_iter: int | Literal["auto"] = "auto",
         dropout: float = 0.4,
         sampling: Literal["random", "vanilla", "topk", "threshold", "all"] = "random",
         n_random: int = 300,
@@ -411,6 +426,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.init = init
         self.dtype = dtype
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -547,7 +563,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         samples = Samples(X, targets, weight, *self._split(weight, targets, one_epoch), n_threads)
         recipe = self._recipe(len(samples.rows), one_epoch)
         network = (self._resumed_network(widths) if resume
-                   else self._new_network(X, recipe, widths, per_class))
+                   else self._new_network(samples, labels, recipe, widths, per_class, one_epoch))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
         if not one_epoch:
             self._ranker = []
@@ -556,7 +572,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _train(self, network: Network, samples: Samples, labels: CSR, recipe: Recipe,
                one_epoch: bool, hooks: Hooks | None) -> None:
         """Train a network that is this model's, and all that follows from it."""
-        max_iter = 1 if one_epoch else int(self.max_iter)
+        max_iter = 1 if one_epoch else self._epochs()
         stopping = None
         if self.early_stopping and not one_epoch:
             stopping = EarlyStopping(lambda: validation_score(network, samples), network,
@@ -580,7 +596,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         try:
             if hooks is not None:
-                hooks.begin()
+                hooks.begin(max_iter)
             trainer = Trainer(
                 network, samples.X, labels, samples.weight,
                 log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
@@ -682,6 +698,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             plan=self._sampling_plan(),
         )
 
+    def _epochs(self) -> int:
+        if self.max_iter == "auto":
+            return auto_max_iter(len(self.classes_))
+        return int(self.max_iter)
+
     def _sampling_plan(self) -> SamplingPlan:
         n_classes = len(self.classes_)
         return SamplingPlan(
@@ -695,8 +716,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             redraw_every=int(self.redraw_every),
         )
 
-    def _new_network(self, X: CSR, recipe: Recipe, widths: list[int],
-                     per_class: np.ndarray | None) -> Network:
+    def _new_network(self, samples: Samples, labels: CSR, recipe: Recipe, widths: list[int],
+                     per_class: np.ndarray | None, one_epoch: bool) -> Network:
         counts, n = self._label_counts, self._n_seen
         if recipe.loss == "sigmoid":
             prior = (counts + 0.5) / (n + 1)
@@ -705,8 +726,12 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             bias = np.log((counts + 0.5) / (counts.sum() + 0.5 * len(counts)))
         if per_class is not None:
             bias[per_class > 0] += np.log(per_class[per_class > 0])  # as the odds are weighted
-        network = initialise(X.shape[1], widths, bias, np.random.RandomState(self._seed % 2**32),
-                             self.dtype)
+        network = initialise(samples.X.shape[1], widths, bias,
+                             np.random.RandomState(self._seed % 2**32), self.dtype)
+        if self.init == "labels" and not one_epoch:
+            weight = np.zeros_like(samples.weight)
+            weight[samples.rows] = samples.weight[samples.rows]
+            index_features(network, samples.X, labels, weight, samples.n_threads)
         for layer in network.layers:
             layer.reset_state(recipe.solver)
         return network
@@ -1256,6 +1281,11 @@ def _unchanged_on_error(estimator: Any) -> Iterator[None]:
 def auto_batch_size(n_samples: int) -> int:
     """The power of two in [16, 128] that makes an epoch some 100 to 200 steps, if there is one."""
     return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
+
+
+def auto_max_iter(n_classes: int) -> int:
+    """6 epochs up to 2^15 classes, 12 from twice as many on, as batches meet each less often."""
+    return round(6 * float(np.clip(n_classes / 2**15, 1, 2)))
 
 
 def _checked_k(k: object, largest: int, what: str) -> int:

@@ -34,11 +34,11 @@ def with_callbacks(method: F) -> F:
     return cast(F, _with_callbacks(method))
 
 
-def callback_context(estimator: Any, max_subtasks: int) -> Any:
+def callback_context(estimator: Any) -> Any:
     """The root context of scikit-learn's callbacks for a fit that begins, or None if nobody
     listens: neither a callback nor a meta-estimator that has some."""
     if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
-        return estimator._init_callback_context(max_subtasks=max_subtasks)
+        return estimator._init_callback_context(max_subtasks=None)
     return None
 
 

@@ -34,12 +34,13 @@ class Hooks:
         self._monitor = monitor
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._task = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._root = callback_context(estimator, estimator.max_iter)
+        self._root = callback_context(estimator)
         self._epoch: Any = None
         self.active = monitor is not None or self._root is not None
 
-    def begin(self) -> None:
+    def begin(self, max_iter: int) -> None:
         if self._root is not None:
+            self._root.max_subtasks = max_iter
             self._root.call_on_fit_task_begin(**self._task)
 
     def begin_epoch(self) -> None:

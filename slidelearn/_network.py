@@ -1,18 +1,15 @@
-"""The network's parameters: layers as plain arrays, their initialisation and optimizer state."""
+"""The network's parameters: layers as plain arrays, and their optimizer state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
 from . import _memory
-from ._bfloat16 import DTYPES, as_dtype
 
-CHUNK_ROWS = 2**14  # initialised at a time
-INPUT_SCALE = 0.02  # small, so that features seen a few times don't inject noise
+CHUNK_ROWS = 2**14  # filled at a time
 
 
 def _empty() -> np.ndarray:
@@ -76,55 +73,10 @@ class Network:
         return self.layers[-1]
 
 
-def initialise(n_features: int, hidden_layer_sizes: Sequence[int], output_bias: np.ndarray,
-               rng: np.random.RandomState, dtype: str = "float32") -> Network:
-    """Fresh parameters.
-
-    The input layer is N(0, 0.02^2); middle layers are He-uniform; the output layer is
-    U(-1/sqrt(width), 1/sqrt(width)), stored as `dtype`, with the given bias (log prior odds for the
-    sigmoid loss).
-    """
-    generator = np.random.default_rng(rng.randint(0, 2**31 - 1, size=4))
-    widths = list(hidden_layer_sizes)
-    n_classes = len(output_bias)
-    layers = [Layer(_normal(generator, (n_features, widths[0]), np.float32(INPUT_SCALE)),
-                    np.zeros(widths[0], np.float32))]
-    for before, after in pairwise(widths):
-        bound = np.float32(np.sqrt(6.0 / before))
-        layers.append(Layer(_uniform(generator, (before, after), bound),
-                            np.zeros(after, np.float32)))
-    bound = np.float32(1.0 / np.sqrt(widths[-1]))
-    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound, dtype),
-                        np.asarray(output_bias, np.float32).copy()))
-    return Network(layers)
-
-
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     values = _memory.empty(shape, dtype)
     for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0
-    return values
-
-
-def _normal(generator: np.random.Generator, shape: tuple[int, ...],
-            scale: np.float32) -> np.ndarray:
-    values = _memory.empty(shape)
-    for part in parts(values):
-        generator.standard_normal(out=part, dtype=np.float32)
-        part *= scale
-    return values
-
-
-def _uniform(generator: np.random.Generator, shape: tuple[int, ...], bound: np.float32,
-             dtype: str = "float32") -> np.ndarray:
-    values = _memory.empty(shape, DTYPES[dtype])
-    for part in parts(values):
-        drawn = part if dtype == "float32" else np.empty(part.shape, np.float32)
-        generator.random(out=drawn, dtype=np.float32)
-        drawn *= 2 * bound
-        drawn -= bound
-        if drawn is not part:
-            part[...] = as_dtype(drawn, dtype)
     return values
 
 

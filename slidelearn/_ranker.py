@@ -23,9 +23,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from . import _calibration, _prediction
+from ._grouping import group_batches
 from ._kernels import _hashing, _ranker
 from ._network import Layer, Network
-from ._training import group_batches
 from ._validation import CSR
 
 N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy as np
 from . import _memory
 from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
-from ._kernels import _dense, _grouping, _hashing, _loss, _rows, _simd, _sparse_block
+from ._grouping import Groups, group_batches
+from ._kernels import _dense, _hashing, _loss, _rows, _simd, _sparse_block
 from ._network import Layer, Network
 from ._threads import TeamSize
 from ._validation import CSR
@@ -27,7 +27,6 @@ PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "i
 MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
 LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
-Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
 
@@ -343,25 +342,6 @@ class Trainer:
     def _update_bias(self, optimizer: _simd.Optimizer, layer: Layer, delta: np.ndarray) -> None:
         _dense.update_bias(delta, optimizer, layer.bias, layer.bias_m, layer.bias_v,
                            self._scratch.gradient)
-
-
-def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,
-                  slots: np.ndarray) -> list[Groups]:
-    """The groups of `group_by_column` for each batch, cut to size; one thread a row of `slots`."""
-    n_batches = max(1, -(-len(rows) // batch_size))
-    offsets = np.zeros(n_batches + 1, np.int64)
-    if len(rows):
-        firsts = np.arange(0, len(rows), batch_size)
-        np.add.reduceat(indptr[rows + 1] - indptr[rows], firsts).cumsum(out=offsets[1:])
-    nnz = int(offsets[-1])
-    columns, starts = np.empty(nnz, np.int32), np.empty(nnz + n_batches, np.int64)
-    samples, positions = np.empty(nnz, np.int32), np.empty(nnz, np.int64)
-    sizes = np.empty(n_batches, np.int64)
-    _grouping.group_by_column(indptr, indices, rows, batch_size, offsets, slots, columns, starts,
-                              samples, positions, sizes, len(slots))
-    return [(columns[first:first + n], starts[first + b:first + b + n + 1],
-             samples[first:last], positions[first:last])
-            for b, ((first, last), n) in enumerate(zip(pairwise(offsets), sizes, strict=True))]
 
 
 class _Scratch:

@@ -459,6 +459,7 @@ BAD_PARAMETERS = {
     "learning_rate_init": [0, -1, NAN, INF, *COMMON],
     "beta_1": [-0.1, 1, 1.5, 1 - 1e-12, NAN, *COMMON], "beta_2": [-0.1, 1, 1.5, NAN, *COMMON],
     "epsilon": [0, -1e-8, 1e-300, NAN, INF, *COMMON],
+    "init": ["zeros", *COMMON],
     "dtype": ["float16", "float64", np.float32, *COMMON],
     "batch_size": [0, -1, 2.5, NAN, *COMMON],
     "max_iter": [0, -1, 2.5, NAN, INF, *COMMON],

@@ -5,7 +5,7 @@ import pytest
 from conftest import assert_same_model, assert_same_state, precision_at_1, small, snapshot
 
 from slidelearn import SlideClassifier
-from slidelearn._network import initialise
+from slidelearn._initialisation import initialise
 
 
 def test_half_the_memory(tiny):

@@ -487,6 +487,18 @@ def test_fit_starts_anew(extreme, tiny):
     assert model.n_iter_ == 2 == len(model.loss_curve_)
 
 
+@pytest.mark.parametrize("n_classes, epochs", [(2, 6), (2**15, 6), (40_000, 7), (2**16, 12),
+                                               (10**6, 12)])
+def test_auto_max_iter(extreme, n_classes, epochs):
+    """More epochs where there are so many classes that a batch meets each less often."""
+    X, Y = extreme[0][:200], extreme[1][:200, :2].copy()
+    Y.resize(200, n_classes)
+    setting = {"hidden_layer_sizes": 4, "ranker": None}
+    model = small(max_iter="auto", **setting).fit(X, Y)
+    assert model.n_iter_ == epochs and model.max_iter == "auto"
+    assert_same_model(model, small(max_iter=epochs, **setting).fit(X, Y))
+
+
 def test_warm_start(extreme):
     X, Y = extreme[0][:500], extreme[1][:500]
     model = small(warm_start=True, max_iter=1, calibrate=False, learning_rate="constant")

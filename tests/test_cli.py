@@ -193,12 +193,12 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
         start = step % 7 * 286
         chunk = slice(start, min(start + 286, 2000))
         if schedule == "linear":
-            expected.set_params(learning_rate_init=0.01 * (1 - (step + 0.5) / 14))
+            expected.set_params(learning_rate_init=0.0125 * (1 - (step + 0.5) / 14))
         original(expected, extreme[0][chunk], extreme[1][chunk])
     for name in ("train.txt", "train.svm"):
         model = joblib.load(name + ".model")
         assert_same_model(model, expected)
-        assert model.learning_rate_init == 0.01 and model.batch_size == "auto"
+        assert model.learning_rate_init == 0.0125 and model.batch_size == "auto"
         assert len(pickle.dumps(model)) < len(pickle.dumps(expected)) / 2
 
 
@@ -209,6 +209,12 @@ def test_stream_learns(run):
     run("train", "train.txt", "-m", "new", "--ranker", "none", *learning)
     fitted = json.loads(run("evaluate", "new", "test.txt", "--json"))
     assert streamed["P@1"] > 0.9 * fitted["P@1"] > 0.2
+
+
+def test_stream_finds_the_number_of_epochs(run):
+    out = run("train", "train.txt", "-m", "new", "--stream", "--hidden-layer-sizes", 4)
+    assert "epoch 6/6: loss" in out
+    assert joblib.load("new").max_iter == "auto"
 
 
 def test_parts_of_a_stream_without_labels(run, fail):

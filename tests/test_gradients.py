@@ -11,8 +11,8 @@ import pytest
 
 from slidelearn import _training
 from slidelearn._active import SamplingPlan
+from slidelearn._initialisation import initialise
 from slidelearn._kernels import _hashing
-from slidelearn._network import initialise
 from slidelearn._training import DivergenceError, Recipe, Trainer, log_inclusion
 from slidelearn._validation import CSR
 from tests import reference

@@ -251,6 +251,8 @@ class Recorder:
 
     def on_fit_task_begin(self, estimator, context):
         self.calls.append(("begin", context.task_name, context.task_id))
+        if context.task_name == "fit":
+            self.n_epochs = context.max_subtasks
 
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None,
                         fitted_estimator=None):
@@ -281,6 +283,7 @@ def test_callbacks_see_each_epoch(data):
         "setup", ("begin", "fit", 0), ("begin", "epoch", 0), ("end", "epoch", 0),
         ("begin", "epoch", 1), ("end", "epoch", 1), ("end", "fit", 0), "teardown",
     ]
+    assert recorder.n_epochs == 2
     assert recorder.seen[0] is data[0] and recorder.seen[1] is data[1]
     assert recorder.seen[2]["sample_weight"] is weight
     plain = small().fit(*data)

@@ -34,6 +34,7 @@ VARIANTS = [
     dict(batch_size=1000, insertion="reservoir", hash_function="wta", sampling="vanilla"),
     dict(batch_size=1, n_random=1, hash_function="minhash", sampling="threshold"),
     dict(gradient_threshold=0),
+    dict(init="random"),
     dict(gradient_threshold=1, solver="sgd", loss="softmax", sampling="topk"),
     dict(dtype="bfloat16", sampling="random"),
     dict(dtype="bfloat16", sampling="topk", share_random=False, solver="adagrad",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from roofline import BATCH, Batch
 
+from slidelearn._grouping import group_batches
 from slidelearn._kernels import (
     _dense,
     _hashing,
@@ -21,7 +22,6 @@ from slidelearn._kernels import (
     _tables,
     _topk,
 )
-from slidelearn._training import group_batches
 
 THREADS = [1, 2]
 N_CLASSES, N_SHARED, WIDTH = 50_000, 1000, 256

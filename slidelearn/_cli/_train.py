@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from warnings import catch_warnings, filterwarnings
 
-from .._classifier import SlideClassifier, auto_batch_size
+from .._classifier import SlideClassifier, auto_batch_size, auto_max_iter
 from .._progress import tqdm
 from ._data import Data, SvmlightData, check_outputs, format_of, open_data
 from ._errors import UserError, about
@@ -76,13 +76,16 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     rate, verbose = model.learning_rate_init, model.verbose
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
-    n_steps, step, n_given = model.max_iter * n_chunks, 0, 0
+    max_iter = model.max_iter
+    if max_iter == "auto":
+        max_iter = auto_max_iter(data.header.n_labels)
+    n_steps, step, n_given = max_iter * n_chunks, 0, 0
     model.set_params(verbose=0)
     if model.batch_size == "auto":
         model.set_params(batch_size=auto_batch_size(n_samples))
-    with tqdm(total=model.max_iter * n_samples, unit="sample", unit_scale=True, leave=False,
+    with tqdm(total=max_iter * n_samples, unit="sample", unit_scale=True, leave=False,
               disable=None if verbose else True) as bar:
-        for epoch in range(1, model.max_iter + 1):
+        for epoch in range(1, max_iter + 1):
             total = 0.0
             for X, Y in data.chunks(rows):
                 if model.learning_rate == "linear":
@@ -96,7 +99,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
             if n_given == 0:
                 raise ValueError("y has no labels at all: every row of the indicator is empty.")
             if verbose:
-                tqdm.write(f"epoch {epoch}/{model.max_iter}: loss {total / n_samples:.4f}")
+                tqdm.write(f"epoch {epoch}/{max_iter}: loss {total / n_samples:.4f}")
     model.set_params(**asked)
     if not model.warm_start:
         model._optimizer_state = []  # as after fit: two thirds of the file

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slidelearn import _bfloat16
+from slidelearn._grouping import group_batches
 from slidelearn._kernels import _dense, _hashing, _rows, _simd, _topk
 from slidelearn._lsh import LSHIndex
-from slidelearn._training import group_batches
 from tests import reference
 from tests.levels import KEYS, SEEDS, SIZES, at_every_level, csr, frozen, numbers
 from tests.reference_lsh import rng_stream

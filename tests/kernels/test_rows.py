@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slidelearn._grouping import group_batches
 from slidelearn._kernels import _rows, _simd
-from slidelearn._training import group_batches
 from tests import reference
 from tests.levels import SEEDS, SIZES, at_every_level, csr, frozen, guarded, numbers
 

@@ -115,8 +115,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Weights before the first epoch of `fit`.
 
         - "labels": the output layer is random, and a feature gets the sum of the rows of the
-          labels of the samples that have it, beside a little noise (random indexing, [6]_).
-          Training then takes fewer epochs.
+          labels of the samples that have it, beside a little noise (random indexing, [6]_). That
+          helps most with samples unlike those trained on.
         - "random": all are random. `partial_fit`, which sees one part of the data, always begins
           like that.
 

@@ -67,6 +67,15 @@ def test_features_are_sums_of_label_rows(setting, chunk, n_threads, monkeypatch)
     assert ACTIVATION_SCALE / 2**0.51 < size < ACTIVATION_SCALE * 2**0.51
 
 
+def test_any_number_of_threads_gives_the_same_bits(setting, monkeypatch):
+    network, X, labels, weight = setting
+    monkeypatch.setattr(_initialisation, "CHUNK", 16)
+    other = network.copy()
+    index_features(network, X, labels, weight, 1)
+    index_features(other, X, labels, weight, 3)
+    np.testing.assert_array_equal(network.input.weights, other.input.weights)
+
+
 def test_no_more_samples_are_measured_than_there_need_be(setting, monkeypatch):
     network, X, labels, weight = setting
     monkeypatch.setattr(_initialisation, "MAX_MEASURED", 5)

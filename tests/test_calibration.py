@@ -189,7 +189,7 @@ def test_probabilities_and_label_sets(problem, setting):
 
 
 @pytest.mark.parametrize("setting", [
-    {}, {"early_stopping": True}, {"loss": "sigmoid"}, {"ranker": None},
+    {}, {"early_stopping": True}, {"loss": "sigmoid"}, {"ranker": None, "max_iter": 20},
     {"n_random": 60, "max_iter": 20}], ids=str)
 def test_probabilities_of_labels(problem, setting):
     X, Y, X_test, Y_test = problem

@@ -94,7 +94,7 @@ def test_topk_scorer_finds_the_model_inside(texts):
     Y = MultiLabelBinarizer(sparse_output=True).fit_transform(labels)
     scorer = make_topk_scorer(precision_at_k, k=1)
     grid = {"slideclassifier__learning_rate_init": [1e-6, 0.03]}
-    pipeline = make_pipeline(TfidfVectorizer(), learner(ranker=None))
+    pipeline = make_pipeline(TfidfVectorizer(), learner(ranker=None, init="random"))
     search = GridSearchCV(pipeline, grid, cv=2, scoring=scorer,
                           error_score="raise").fit(documents, Y)
     assert search.best_params_["slideclassifier__learning_rate_init"] == 0.03

@@ -173,7 +173,7 @@ def test_no_rows(fitted, data):
 def test_scores_that_overflow(fitted, data):
     """Whatever the scores of absurd samples are, they get k distinct classes."""
     X = data[0][:3].astype(np.float32)
-    X.data[:] = 1e38
+    X.data[:] = 1e36
     fitted = copy.copy(fitted)
     for n_jobs in (1, 8):
         for method in ("exact", "lsh"):

@@ -338,7 +338,6 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
        tagging, ranking & other missing label applications", KDD.
     .. [5] Wangni, Wang, Liu and Zhang (2018), "Gradient Sparsification for Communication-Efficient
        Distributed Optimization", NeurIPS, arXiv:1710.09854.
-
     .. [6] Kanerva, Kristoferson and Holst (2000), "Random Indexing of Text Samples for Latent
        Semantic Analysis", CogSci 2000.
 
@@ -572,7 +571,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _train(self, network: Network, samples: Samples, labels: CSR, recipe: Recipe,
                one_epoch: bool, hooks: Hooks | None) -> None:
         """Train a network that is this model's, and all that follows from it."""
-        max_iter = 1 if one_epoch else self._epochs()
+        max_iter = 1 if one_epoch else n_epochs(self.max_iter, len(self.classes_))
         stopping = None
         if self.early_stopping and not one_epoch:
             stopping = EarlyStopping(lambda: validation_score(network, samples), network,
@@ -697,11 +696,6 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             shuffle=self.shuffle, gradient_threshold=float(self.gradient_threshold),
             plan=self._sampling_plan(),
         )
-
-    def _epochs(self) -> int:
-        if self.max_iter == "auto":
-            return auto_max_iter(len(self.classes_))
-        return int(self.max_iter)
 
     def _sampling_plan(self) -> SamplingPlan:
         n_classes = len(self.classes_)
@@ -1283,9 +1277,12 @@ def auto_batch_size(n_samples: int) -> int:
     return int(np.clip(2 ** int(np.log2(max(1, n_samples // 100))), 16, 128))
 
 
-def auto_max_iter(n_classes: int) -> int:
-    """6 epochs up to 2^15 classes, 12 from twice as many on, as batches meet each less often."""
-    return round(6 * float(np.clip(n_classes / 2**15, 1, 2)))
+def n_epochs(max_iter: int | Literal["auto"], n_classes: int) -> int:
+    """What `max_iter` stands for: "auto" is 6 epochs up to 2^15 classes and 12 from twice as many
+    on, as batches meet each less often."""
+    if max_iter == "auto":
+        return round(6 * float(np.clip(n_classes / 2**15, 1, 2)))
+    return int(max_iter)
 
 
 def _checked_k(k: object, largest: int, what: str) -> int:

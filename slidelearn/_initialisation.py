@@ -11,7 +11,7 @@ from . import _memory
 from ._bfloat16 import DTYPES, as_dtype, as_float32
 from ._grouping import group_batches
 from ._kernels import _dense, _rows, _simd
-from ._network import Layer, Network, parts
+from ._network import Layer, Network, parts, zeros
 from ._training import NO_VALUES
 from ._validation import CSR
 
@@ -63,9 +63,7 @@ def index_features(network: Network, X: CSR, labels: CSR, weight: np.ndarray,
     weight : ndarray of shape (n_samples,), float32
         Of the samples; those to leave out have 0.
     """
-    sums = _memory.empty(network.input.weights.shape)
-    for part in parts(sums):
-        part[...] = 0
+    sums = zeros(network.input.weights.shape, network.input.weights.dtype)
     codes, mean = _index_vectors(network, labels, weight, n_threads)
     slots = np.full((n_threads, X.shape[1]), -1, np.int32)
     scratch = _memory.empty((n_threads, sums.shape[1]))

@@ -43,10 +43,10 @@ class Layer:
         """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
         self.weights_m = self.weights_v = np.empty((0, 0), self.weights.dtype)
         if solver in ("adagrad", "adam"):
-            self.weights_m = _zeros(self.weights.shape, self.weights.dtype)
+            self.weights_m = zeros(self.weights.shape, self.weights.dtype)
             self.bias_m = np.zeros(self.bias.shape, np.float32)
         if solver == "adam":
-            self.weights_v = _zeros(self.weights.shape, self.weights.dtype)
+            self.weights_v = zeros(self.weights.shape, self.weights.dtype)
             self.bias_v = np.zeros(self.bias.shape, np.float32)
 
 
@@ -73,7 +73,7 @@ class Network:
         return self.layers[-1]
 
 
-def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     values = _memory.empty(shape, dtype)
     for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0

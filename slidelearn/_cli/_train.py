@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from warnings import catch_warnings, filterwarnings
 
-from .._classifier import SlideClassifier, auto_batch_size, auto_max_iter
+from .._classifier import SlideClassifier, auto_batch_size, n_epochs
 from .._progress import tqdm
 from ._data import Data, SvmlightData, check_outputs, format_of, open_data
 from ._errors import UserError, about
@@ -76,9 +76,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     rate, verbose = model.learning_rate_init, model.verbose
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
-    max_iter = model.max_iter
-    if max_iter == "auto":
-        max_iter = auto_max_iter(data.header.n_labels)
+    max_iter = n_epochs(model.max_iter, data.header.n_labels)
     n_steps, step, n_given = max_iter * n_chunks, 0, 0
     model.set_params(verbose=0)
     if model.batch_size == "auto":

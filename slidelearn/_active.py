@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,8 +61,7 @@ class SamplingPlan:
                                                    n_threads=n_threads)
 
 
-@dataclass(frozen=True)
-class ActiveSet:
+class ActiveSet(NamedTuple):
     """The classes that a batch computes.
 
     Attributes
@@ -97,14 +97,16 @@ class ActiveSetSampler:
         self.plan = plan
         self.labels = labels
         self.output = output
+        self.batch_size = batch_size
         self.key = key
         self.n_threads = n_threads
         n_classes = labels.shape[1]
-        self.slot = np.full(n_classes, -1, np.int32)
+        self._slots = np.full((n_threads, n_classes), -1, np.int32)
+        self.slot = self._slots[0]
         self.n_rebuilds, self.rebuild_seconds = 0, 0.0
         most_labels = min(n_classes, labels.max_batch_nnz(batch_size))
-        self._everything = np.arange(n_classes, dtype=np.int32) if plan.sampling == "all" else None
-        self._shared = np.empty(min(n_classes, most_labels + plan.n_random), np.int32)
+        self._room = min(n_classes, most_labels + plan.n_random)
+        self._no_own = np.zeros(batch_size + 1, np.int64)
         self._index: LSHIndex | None = None
         if plan.hashes:
             self._index = plan.make_index(output, _hashing.stream_key(key, KEY_HASH))
@@ -119,15 +121,34 @@ class ActiveSetSampler:
             width = min(n_classes, most + plan.n_random + (plan.n_candidates if plan.hashes else 0))
             self._own = np.empty((batch_size, width), np.int32)
 
-    def draw(self, rows: np.ndarray, hidden: np.ndarray, step: int) -> ActiveSet:
-        """The active set of the batch `rows` with activations `hidden`; a function of the key and
-        `step` alone. Call `release` when done with it."""
-        shared = self._draw_shared(rows, step)
+    def draw_shared(self, rows: np.ndarray, step: int) -> list[np.ndarray]:
+        """The shared parts of the batches that `rows` make, of which the first is that of `step`.
+        Not while an active set is in use."""
+        n_classes, n_random = len(self.slot), self.plan.n_random
+        n_batches = max(1, -(-len(rows) // self.batch_size))
+        everything = np.arange(n_classes, dtype=np.int32)
+        # Where more than half would be drawn, rejection sampling is slow, and all is little more.
+        if self.plan.sampling == "all" or 2 * n_random > n_classes:
+            return n_batches * [everything]
+        if not self.plan.share_random:
+            return n_batches * [NO_CLASSES]
+        shared = np.empty((n_batches, self._room), np.int32)
+        n_shared = np.empty(n_batches, np.int64)
+        _sampling.draw_shared(self.labels.indptr, self.labels.indices, rows, self.batch_size,
+                              n_random, _hashing.stream_key(self.key, KEY_SHARED), step,
+                              self._slots, shared, n_shared, self.n_threads)
+        return [everything if n < 0 else np.sort(some[:n])
+                for some, n in zip(shared, n_shared, strict=True)]
+
+    def draw(self, rows: np.ndarray, shared: np.ndarray, hidden: np.ndarray,
+             step: int) -> ActiveSet:
+        """The active set of the batch `rows` with the `shared` part and activations `hidden`; a
+        function of the key and `step` alone. Call `release` when done with it."""
         _sampling.assign_slots(shared, self.slot)
-        indptr = np.zeros(len(rows) + 1, np.int64)
         if len(shared) == len(self.slot) or not (self.plan.hashes or not self.plan.share_random):
-            return ActiveSet(shared, indptr, NO_CLASSES)
+            return ActiveSet(shared, self._no_own[:len(rows) + 1], NO_CLASSES)
         own, counts = self._draw_own(rows, hidden, step)
+        indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(counts, out=indptr[1:])
         filled = np.arange(own.shape[1]) < counts[:, None]
         return ActiveSet(shared, indptr, own[filled])
@@ -138,25 +159,6 @@ class ActiveSetSampler:
         if self.plan.hashes:
             self._changed[active.shared] = True
             self._changed[active.own] = True
-
-    def _draw_shared(self, rows: np.ndarray, step: int) -> np.ndarray:
-        if self._everything is not None:
-            return self._everything
-        n_classes, n_random = len(self.slot), self.plan.n_random
-        # Where more than half would be drawn, rejection sampling is slow, and all is little more.
-        if 2 * n_random > n_classes:
-            return np.arange(n_classes, dtype=np.int32)
-        if not self.plan.share_random:
-            return NO_CLASSES
-        n = _sampling.collect_labels(self.labels.indptr, self.labels.indices, rows, self.slot,
-                                     self._shared)
-        if 2 * n_random > n_classes - n:
-            return np.arange(n_classes, dtype=np.int32)
-        key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_SHARED), step)
-        _sampling.draw_shared(key, n_random, n, self.slot, self._shared)
-        shared = self._shared[:n + n_random]
-        shared.sort()
-        return shared
 
     def _draw_own(self, rows: np.ndarray, hidden: np.ndarray,
                   step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -112,9 +112,10 @@ def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
             try:
                 for n, loss in trainer.epoch(rows, epoch):
                     total, done = total + loss, done + n
-                    bar.set_postfix_str(f"epoch {epoch + 1}/{max_iter}, loss {total / done:.4f}",
-                                        refresh=False)
-                    bar.update(n)
+                    if not bar.disable:
+                        text = f"epoch {epoch + 1}/{max_iter}, loss {total / done:.4f}"
+                        bar.set_postfix_str(text, refresh=False)
+                        bar.update(n)
             finally:
                 if done:
                     history.end_epoch(trainer, total / done, done)

@@ -27,4 +27,5 @@ def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, bat
                               samples, positions, sizes, len(slots))
     return [(columns[first:first + n], starts[first + b:first + b + n + 1],
              samples[first:last], positions[first:last])
-            for b, ((first, last), n) in enumerate(zip(pairwise(offsets), sizes, strict=True))]
+            for b, ((first, last), n)
+            in enumerate(zip(pairwise(offsets.tolist()), sizes.tolist(), strict=True))]

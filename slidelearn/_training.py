@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +27,7 @@ KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of t
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
-LOOKAHEAD = 8  # batches whose features are grouped at a time, in parallel
+LOOKAHEAD = 8  # batches that are prepared at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
@@ -50,6 +52,30 @@ class Recipe:
     shuffle: bool
     gradient_threshold: float
     plan: SamplingPlan
+
+
+class Batch(NamedTuple):
+    """What is known of a batch before the network is asked.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_batch,), int64
+        Its samples.
+    scale : ndarray of shape (n_batch,), float32
+        The sample's weight over n_batch.
+    least : ndarray of shape (n_batch,), float32
+        Gradients that are smaller are rounded, see `_sparse_block.sparsify`.
+    features : Groups
+        Its nonzeros by feature.
+    shared : ndarray of shape (n_shared,), int32
+        Ascending classes that all its samples compute.
+    """
+
+    rows: np.ndarray
+    scale: np.ndarray
+    least: np.ndarray
+    features: Groups
+    shared: np.ndarray
 
 
 class PhaseClock:
@@ -137,29 +163,36 @@ class Trainer:
         if self.recipe.shuffle:
             key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ORDER), number)
             rows = np.random.default_rng(key).permutation(rows)
-        size = self.recipe.batch_size
         rows = np.ascontiguousarray(rows)
-        for start in range(0, len(rows), LOOKAHEAD * size):
-            ahead = rows[start:start + LOOKAHEAD * size]
-            self.clock.start()
-            groups = group_batches(self.X.indptr, self.X.indices, ahead, size,
-                                   self._scratch.feature_slots)
-            self.clock.lap("input_step")
-            for i, features in enumerate(groups):
-                batch = ahead[i * size:(i + 1) * size]
+        n_ahead = LOOKAHEAD * self.recipe.batch_size
+        for start in range(0, len(rows), n_ahead):
+            for batch in self.prepare(rows[start:start + n_ahead]):
                 before = perf_counter()
-                loss = self.train_batch(batch, features)
-                self.team.record((perf_counter() - before) / len(batch))
-                yield len(batch), loss
+                loss = self.train_batch(batch)
+                self.team.record((perf_counter() - before) / len(batch.rows))
+                yield len(batch.rows), loss
 
-    def train_batch(self, rows: np.ndarray, features: Groups | None = None) -> float:
+    def prepare(self, rows: np.ndarray) -> list[Batch]:
+        """The batches that `rows` make, for `train_batch` to take next and in this order."""
+        size = self.recipe.batch_size
+        self.clock.start()
+        features = group_batches(self.X.indptr, self.X.indices, rows, size,
+                                 self._scratch.feature_slots)
+        self.clock.lap("input_step")
+        shared = self.sampler.draw_shared(rows, self.step)
+        n = np.full(len(rows), size, np.float32)  # in the row's batch
+        n[len(rows) // size * size:] = len(rows) % size
+        weight = self.sample_weight[rows]
+        scale, least = weight / n, weight * (np.float32(self.recipe.gradient_threshold) / n)
+        batches = []
+        for i, (groups, classes) in enumerate(zip(features, shared, strict=True)):
+            mine = slice(i * size, (i + 1) * size)
+            batches.append(Batch(rows[mine], scale[mine], least[mine], groups, classes))
+        self.clock.lap("sampling")
+        return batches
+
+    def train_batch(self, batch: Batch) -> float:
         """One step of the optimizer; returns the loss summed over the batch.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_batch,), int64
-        features : Groups, optional
-            The batch's nonzeros by feature, if they are known already.
 
         Raises
         ------
@@ -168,21 +201,21 @@ class Trainer:
         """
         clock = self.clock
         clock.start()
-        activations = self._forward(rows)
+        activations = self._forward(batch.rows)
         hidden = activations[-1]
         clock.lap("forward")
-        active = self.sampler.draw(rows, hidden, self.step)
+        active = self.sampler.draw(batch.rows, batch.shared, hidden, self.step)
         clock.lap("sampling")
         block, block_bias = self._gather(active)
         shared, own = self._score(hidden, active, block, block_bias)
         clock.lap("scores")
-        loss = self._differentiate(rows, active, shared, own)
-        if not np.isfinite(loss):
+        loss = self._differentiate(batch, active, shared, own)
+        if not isfinite(loss):
             raise DivergenceError(
                 f"Training diverged: the loss is {loss} at batch {self.step + 1}. Lower "
                 f"learning_rate_init (now {self.recipe.learning_rate_init}) or scale X."
             )
-        pairs = self._sparsify(rows, active, shared)
+        pairs = self._sparsify(batch, shared)
         clock.lap("loss")
         gradient = self._hidden_gradient(hidden, active, block, shared, pairs, own)
         clock.lap("backward")
@@ -192,9 +225,9 @@ class Trainer:
         clock.lap("output_step")
         gradient = self._update_middle(optimizer, activations, gradient)
         clock.lap("backward")
-        self._update_input(optimizer, rows, features, activations[0], gradient)
+        self._update_input(optimizer, batch, activations[0], gradient)
         clock.lap("input_step")
-        self.n_active += len(rows) * len(active.shared) + len(active.own)
+        self.n_active += len(hidden) * len(active.shared) + len(active.own)
         self.step += 1
         return loss
 
@@ -254,27 +287,26 @@ class Trainer:
                               own, self.n_threads)
         return shared, own
 
-    def _differentiate(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray,
+    def _differentiate(self, batch: Batch, active: ActiveSet, shared: np.ndarray,
                        own: np.ndarray) -> float:
         """Replace logits by gradients; return the summed loss."""
-        loss = np.empty(len(rows))
-        scale = self.sample_weight[rows] / np.float32(len(rows))
-        LOSSES[self.recipe.loss](self.labels.indptr, self.labels.indices, self.labels.data, rows,
-                                 self.sampler.slot, scale, len(active.shared), shared,
-                                 active.own_indptr, own, loss, self.n_threads)
-        return float(loss.sum()) * len(rows)
+        mean = LOSSES[self.recipe.loss](
+            self.labels.indptr, self.labels.indices, self.labels.data, batch.rows,
+            self.sampler.slot, batch.scale, len(active.shared), shared, active.own_indptr, own,
+            self._scratch.losses, self.n_threads,
+        )
+        return mean * len(batch.rows)
 
-    def _sparsify(self, rows: np.ndarray, active: ActiveSet, shared: np.ndarray) -> Pairs | None:
+    def _sparsify(self, batch: Batch, shared: np.ndarray) -> Pairs | None:
         """Few pairs of a sample and a shared class that stand for all. None where all are used:
         without sampling, and where more than `MAX_DENSITY` of them would be left."""
-        threshold = self.recipe.gradient_threshold
-        if threshold == 0 or len(active.shared) in (0, len(self.network.output.bias)):
+        n_shared = shared.shape[1]
+        if self.recipe.gradient_threshold == 0 or n_shared in (0, len(self.network.output.bias)):
             return None
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_GRADIENT), self.step)
-        least = self.sample_weight[rows] * np.float32(threshold / len(rows))
-        pairs = self._scratch.pairs(*shared.shape)
-        _sparse_block.sparsify(shared, least, key, *pairs, self.n_threads)
-        return pairs if pairs[0].sum() <= MAX_DENSITY * shared.size else None
+        pairs = self._scratch.pairs(n_shared)
+        n_pairs = _sparse_block.sparsify(shared, batch.least, key, *pairs, self.n_threads)
+        return pairs if n_pairs <= MAX_DENSITY * shared.size else None
 
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                          shared: np.ndarray, pairs: Pairs | None, own: np.ndarray) -> np.ndarray:
@@ -329,14 +361,13 @@ class Trainer:
             gradient = passed
         return gradient
 
-    def _update_input(self, optimizer: _simd.Optimizer, rows: np.ndarray, features: Groups | None,
-                      hidden: np.ndarray, gradient: np.ndarray) -> None:
-        layer, X, scratch = self.network.input, self.X, self._scratch
+    def _update_input(self, optimizer: _simd.Optimizer, batch: Batch, hidden: np.ndarray,
+                      gradient: np.ndarray) -> None:
+        layer = self.network.input
         _dense.relu_dropout_backward(hidden, self.recipe.dropout, gradient, self.n_threads)
-        if features is None:
-            features, = group_batches(X.indptr, X.indices, rows, len(rows), scratch.feature_slots)
-        _rows.update_rows(*features, X.data, gradient, optimizer, layer.weights, layer.weights_m,
-                          layer.weights_v, scratch.gradient, self.n_threads)
+        _rows.update_rows(*batch.features, self.X.data, gradient, optimizer, layer.weights,
+                          layer.weights_m, layer.weights_v, self._scratch.gradient,
+                          self.n_threads)
         self._update_bias(optimizer, layer, gradient)
 
     def _update_bias(self, optimizer: _simd.Optimizer, layer: Layer, delta: np.ndarray) -> None:
@@ -360,8 +391,10 @@ class _Scratch:
         self.hidden_gradient = _memory.empty((batch_size, width))
         self._block = _memory.empty((0, width))
         self._logits = _memory.empty((0,))
+        self.losses = np.empty(batch_size)
         self._counts = np.empty(batch_size, np.int64)
-        self._places, self._values = np.empty(0, np.int32), np.empty(0, np.float32)
+        self._places = np.empty((batch_size, 0), np.int32)
+        self._values = np.empty((batch_size, 0), np.float32)
 
     def block(self, n_classes: int) -> np.ndarray:
         self._block = _with_room(self._block, n_classes)
@@ -372,13 +405,14 @@ class _Scratch:
         self._logits = _with_room(self._logits, size)
         return self._logits[:size].reshape(n_samples, n_classes)
 
-    def pairs(self, n_samples: int, n_classes: int) -> Pairs:
-        size = n_samples * n_classes
-        self._places = _with_room(self._places, size)
-        self._values = _with_room(self._values, size)
-        shape = n_samples, n_classes
-        return (self._counts[:n_samples], self._places[:size].reshape(shape),
-                self._values[:size].reshape(shape))
+    def pairs(self, n_classes: int) -> Pairs:
+        batch_size, room = self._places.shape
+        if room < n_classes:
+            # An odd number of cache lines, so that rows don't compete for places in caches.
+            room = (n_classes + n_classes // 4) // 32 * 32 + 48
+            self._places = _memory.empty((batch_size, room), np.int32)
+            self._values = _memory.empty((batch_size, room))
+        return self._counts, self._places, self._values
 
 
 def _with_room(memory: np.ndarray, n: int) -> np.ndarray:

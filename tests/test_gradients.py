@@ -82,8 +82,13 @@ class Setting:
 
         self.trainer.sampler.release = recorded
 
+    def train(self, rows):
+        """One step on at most `BATCH` rows."""
+        batch, = self.trainer.prepare(rows)
+        return self.trainer.train_batch(batch)
+
     def batch(self, rows, step):
-        """What `reference.Network.loss` takes, after `train_batch`; everything of step `step`."""
+        """What `reference.Network.loss` takes, after `train`; everything of step `step`."""
         shared, indptr, own = self.active
         active = [np.concatenate([shared, own[a:b]]).astype(int) for a, b in pairwise(indptr)]
         labels = [self.Y.indices[self.Y.indptr[r]:self.Y.indptr[r + 1]] for r in rows]
@@ -147,7 +152,7 @@ def test_one_step_follows_the_gradient(sampling, share_random, loss, hidden):
     before = reference.Network(case.network)
     bits = [np.copy(layer.weights) for layer in case.network.layers]
     rows = np.random.default_rng(1).permutation(N)[:BATCH]
-    found_loss = case.trainer.train_batch(rows)
+    found_loss = case.train(rows)
     batch = case.batch(rows, 0)
     shared, _, own = case.active
     assert bool(len(shared)) == (share_random or sampling == "all")
@@ -189,7 +194,7 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
         rows = rng.permutation(N)[:BATCH if step % 2 else 4]
         old = [(layer.weights.copy(), layer.weights_m.copy(), layer.weights_v.copy(),
                 layer.bias.copy()) for layer in case.network.layers]
-        case.trainer.train_batch(rows)
+        case.train(rows)
         gradients = oracle.gradients(*case.batch(rows, step))
         features, classes = touched_rows(case, rows)
         touched = {0: features, n_layers - 1: classes, 2 * n_layers - 1: classes}
@@ -227,7 +232,7 @@ def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
     def change(threshold):
         case = Setting(replaced(recipe, gradient_threshold=threshold), (16, 7))
         before = reference.Network(case.network).parameters
-        case.trainer.train_batch(rows)
+        case.train(rows)
         after = reference.Network(case.network).parameters
         return np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
 
@@ -248,8 +253,9 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     sparsify, chosen = _training._sparse_block.sparsify, []
 
     def recorded(gradient, least, key, counts, places, values, n_threads):
-        sparsify(gradient, least, key, counts, places, values, n_threads)
-        chosen[:] = [places[i, :n] for i, n in enumerate(counts)]
+        n = sparsify(gradient, least, key, counts, places, values, n_threads)
+        chosen[:] = [places[i, :count] for i, count in enumerate(counts)]
+        return n
 
     monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
     monkeypatch.setattr(_training, "MAX_DENSITY", 1)
@@ -257,7 +263,7 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     output.bias -= 3
     arrays = (output.weights, output.weights_m, output.bias, output.bias_m)
     before = [a.copy() for a in arrays]
-    case.trainer.train_batch(np.arange(BATCH))
+    case.train(np.arange(BATCH))
     stepped = case.active[0][np.unique(np.concatenate(chosen))]
     rest = np.setdiff1d(np.arange(N_CLASSES), stepped)
     assert 0 < len(stepped) < len(case.active[0])
@@ -268,7 +274,7 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
 
 def test_many_pairs_are_all_of_them():
     dense, sparse = (Setting(replaced(RECIPE, gradient_threshold=t)) for t in (0, 1e-9))
-    losses = [case.trainer.train_batch(np.arange(BATCH)) for case in (dense, sparse)]
+    losses = [case.train(np.arange(BATCH)) for case in (dense, sparse)]
     assert losses[0] == losses[1]
     for layer, other in zip(dense.network.layers, sparse.network.layers, strict=True):
         np.testing.assert_array_equal(layer.weights, other.weights)
@@ -281,7 +287,7 @@ def test_where_every_class_is_active_no_correction_is_made():
     case = Setting(replaced(RECIPE, plan=plan, gradient_threshold=0.3), shift=True)
     full = Setting(replaced(RECIPE, plan=replaced(PLAN, sampling="all")))
     rows = np.arange(BATCH)
-    assert case.trainer.train_batch(rows) == full.trainer.train_batch(rows)
+    assert case.train(rows) == full.train(rows)
     assert len(case.active[0]) == N_CLASSES
     for layer, other in zip(case.network.layers, full.network.layers, strict=True):
         np.testing.assert_array_equal(layer.weights, other.weights)
@@ -294,7 +300,7 @@ def test_draws_of_more_than_half_are_all_classes(sampling, n_random):
     """Without shared draws, too: a few classes would have no negatives otherwise."""
     plan = replaced(PLAN, sampling=sampling, n_random=n_random, share_random=False)
     case = Setting(replaced(RECIPE, plan=plan))
-    case.trainer.train_batch(np.arange(BATCH))
+    case.train(np.arange(BATCH))
     np.testing.assert_array_equal(case.active[0], np.arange(N_CLASSES))
 
 
@@ -311,8 +317,8 @@ def test_labels_of_nearly_all_classes(sampling, share_random):
         case.Y = random_csr(rng, N, N_CLASSES, counts)
         trainer = Trainer(case.network, case.X, case.Y, case.weight, case.shift, case.recipe,
                           n_steps=3, steps_before=0, key=1, n_threads=2)
-        for _ in range(3):
-            assert np.isfinite(trainer.train_batch(rng.permutation(N)[:BATCH]))
+        for batch in trainer.prepare(rng.permutation(N)):
+            assert np.isfinite(trainer.train_batch(batch))
 
 
 @pytest.mark.parametrize("place", ["input", "output"])
@@ -322,7 +328,7 @@ def test_divergence_leaves_the_network_alone(loss, place):
     getattr(case.network, place).weights[:, 3] = np.nan
     before = [layer.weights.copy() for layer in case.network.layers]
     with pytest.raises(DivergenceError, match="the loss is nan at batch 1"):
-        case.trainer.train_batch(np.arange(BATCH))
+        case.train(np.arange(BATCH))
     for layer, old in zip(case.network.layers, before, strict=True):
         np.testing.assert_array_equal(layer.weights, old)
 

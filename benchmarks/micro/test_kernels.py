@@ -119,15 +119,10 @@ def test_loss(benchmark, batch, labels, loss):
 
 def test_draw_shared(benchmark, labels):
     indptr, indices, rows = labels
-    slot = np.full(N_CLASSES, -1, np.int32)
-    shared = np.empty(BATCH * N_LABELS + 300, np.int32)
-
-    def draw():
-        n = _sampling.collect_labels(indptr, indices, rows, slot, shared)
-        _sampling.draw_shared(1, 300, n, slot, shared)
-        _sampling.clear_slots(shared[:n + 300], slot)
-
-    benchmark(draw)
+    slots = np.full((1, N_CLASSES), -1, np.int32)
+    shared, n_shared = np.empty((1, BATCH * N_LABELS + 300), np.int32), np.empty(1, np.int64)
+    benchmark(_sampling.draw_shared, indptr, indices, rows, BATCH, 300, 1, 0, slots, shared,
+              n_shared, 1)
 
 
 def test_group_batches(benchmark):

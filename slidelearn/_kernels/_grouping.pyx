@@ -7,6 +7,12 @@ class) is written by one thread, which needs to know all samples of the batch th
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch(const void* start, Py_ssize_t size)
+
+cdef enum:
+    AHEAD = 16  # rows whose place is asked for before it is read; half: their columns
+
 
 def group_by_column(
     const int64_t[::1] indptr,
@@ -68,6 +74,11 @@ cdef Py_ssize_t _group(
     cdef int32_t c, s
     starts[0] = 0
     for b in range(n_rows):  # count into starts[slot + 1]
+        if b + AHEAD < n_rows:
+            prefetch(&indptr[rows[b + AHEAD]], 2 * sizeof(int64_t))
+        if b + AHEAD // 2 < n_rows:
+            p = rows[b + AHEAD // 2]
+            prefetch(indices + indptr[p], (indptr[p + 1] - indptr[p]) * sizeof(int32_t))
         for p in range(indptr[rows[b]], indptr[rows[b] + 1]):
             c = indices[p]
             s = slot[c]

@@ -14,7 +14,7 @@ def sigmoid_loss(
     own: NDArray[float32],
     loss: NDArray[float64],
     n_threads: int,
-) -> None: ...
+) -> float: ...
 def softmax_loss(
     label_indptr: NDArray[int64],
     labels: NDArray[int32],
@@ -28,4 +28,4 @@ def softmax_loss(
     own: NDArray[float32],
     loss: NDArray[float64],
     n_threads: int,
-) -> None: ...
+) -> float: ...

@@ -18,6 +18,14 @@ cdef inline float* _target(float* shared, float* own, const int32_t* slot, int32
     return shared + slot[label] if slot[label] >= 0 else own + place
 
 
+cdef double _sum(Py_ssize_t n, const double[::1] loss) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(n):
+        total += loss[i]
+    return total
+
+
 def sigmoid_loss(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
@@ -44,6 +52,10 @@ def sigmoid_loss(
     shared : (n_batch, at least n_shared), logits in, gradients out
     own_indptr, own : CSR structure and logits of the samples' own parts; gradients out
     loss : output, (n_batch,)
+
+    Returns
+    -------
+    total : float, the sum of `loss`
     """
     cdef Py_ssize_t i, p, place, n_own
     cdef float* z
@@ -76,6 +88,7 @@ def sigmoid_loss(
                 place = place + 1
         leaf.scaled(n_shared, weight, z, z)
         leaf.scaled(n_own, weight, y, y)
+    return _sum(rows.shape[0], loss)
 
 
 def softmax_loss(
@@ -96,7 +109,7 @@ def softmax_loss(
 
     Chen et al., SLIDE (arXiv:1903.03129), section 3.1. A label's share of the target is multiplied
     by its weight. A sample without labels has loss 0.
-    Parameters as in `sigmoid_loss`.
+    Parameters and result as in `sigmoid_loss`.
     """
     cdef Py_ssize_t i, p, place, n_own, n_labels
     cdef float* z
@@ -131,3 +144,4 @@ def softmax_loss(
             _target(z, y, &slot[0], labels[p], place)[0] -= weight * share * label_weight[p]
             if slot[labels[p]] < 0:
                 place = place + 1
+    return _sum(rows.shape[0], loss)

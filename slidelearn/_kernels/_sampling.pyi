@@ -1,19 +1,18 @@
 from numpy import int32, int64
 from numpy.typing import NDArray
 
-def collect_labels(
+def draw_shared(
     label_indptr: NDArray[int64],
     labels: NDArray[int32],
     rows: NDArray[int64],
-    slot: NDArray[int32],
-    shared: NDArray[int32],
-) -> int: ...
-def draw_shared(
-    key: int,
+    batch_size: int,
     n_random: int,
-    n: int,
-    slot: NDArray[int32],
+    key: int,
+    first: int,
+    slots: NDArray[int32],
     shared: NDArray[int32],
+    n_shared: NDArray[int64],
+    n_threads: int,
 ) -> None: ...
 def assign_slots(shared: NDArray[int32], slot: NDArray[int32]) -> None: ...
 def clear_slots(shared: NDArray[int32], slot: NDArray[int32]) -> None: ...

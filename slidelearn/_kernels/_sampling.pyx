@@ -15,74 +15,80 @@ cdef enum:
     AHEAD = 16  # samples whose place in the CSR is asked for before it is read; half: their labels
 
 
-def collect_labels(
+def draw_shared(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
     const int64_t[::1] rows,
-    int32_t[::1] slot,
-    int32_t[::1] shared,
+    Py_ssize_t batch_size,
+    Py_ssize_t n_random,
+    uint64_t key,
+    int64_t first,
+    int32_t[:, ::1] slots,
+    int32_t[:, ::1] shared,
+    int64_t[::1] n_shared,
+    int n_threads,
 ):
-    """The distinct labels of a batch, in order of first occurrence.
+    """What all samples of a batch compute, for some batches: their labels and random classes.
+
+    The distinct labels in order of first occurrence, then `n_random` of the other classes, uniform
+    draws without replacement. Owner: batch.
 
     Parameters
     ----------
-    label_indptr, labels, rows : CSR structure of the labels and the rows of the batch
-    slot : (n_classes,) -1 on entry; 0 on return for the classes collected
-    shared : output; room for the labels of the batch
-
-    Returns
-    -------
-    n : int, the number of classes in `shared`
+    label_indptr, labels : CSR structure of the labels
+    rows : (n_rows,) those of some batches, `batch_size` each; the last may be smaller.
+    key, first : the random numbers of batch b follow from the key and first + b.
+    slots : (n_threads, n_classes) scratch: all -1 on entry and on return
+    shared : output, (n_batches, room for the labels of a batch and n_random)
+    n_shared : output, (n_batches,) how many classes that is; -1 where n_random is more than half of
+        the other classes, so that all are little more and drawing them (by rejection) is slow.
     """
-    cdef Py_ssize_t i, p, n = 0
-    cdef int32_t c
-    with nogil:
-        for i in range(rows.shape[0]):
-            if i + AHEAD < rows.shape[0]:
-                prefetch(&label_indptr[rows[i + AHEAD]], 2 * sizeof(int64_t))
-            if i + AHEAD // 2 < rows.shape[0]:
-                p = label_indptr[rows[i + AHEAD // 2]]
-                if p < labels.shape[0]:
-                    prefetch(&labels[p], sizeof(int32_t))
-            for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
-                c = labels[p]
-                if slot[c] < 0:
-                    slot[c] = 0
-                    shared[n] = c
-                    n += 1
-    return n
+    cdef Py_ssize_t b
+    cdef int32_t* slot = NULL
+    if slots.shape[1] == 0 or rows.shape[0] == 0:
+        n_shared[:] = 0
+        return
+    with nogil, parallel(num_threads=n_threads):
+        slot = &slots[threadid(), 0]
+        for b in prange(n_shared.shape[0], schedule="dynamic"):
+            n_shared[b] = _draw(label_indptr, labels, rows, b * batch_size,
+                                min(rows.shape[0], (b + 1) * batch_size), n_random,
+                                rng_stream(key, first + b), slots.shape[1], slot, shared[b])
 
 
-def draw_shared(
-    uint64_t key, Py_ssize_t n_random, Py_ssize_t n, int32_t[::1] slot, int32_t[::1] shared
-):
-    """Append `n_random` classes to the `n` in `shared`, uniform draws without replacement.
-
-    Parameters
-    ----------
-    n_random : at most half of the classes without a slot (rejection sampling)
-    n : number of classes that have a slot; they fill ``shared[:n]``
-    slot : (n_classes,) as `collect_labels` leaves it; 0 on return for the classes drawn, too
-    shared : in and out; room for ``n + n_random``
-
-    Raises
-    ------
-    ValueError
-        n_random is too large.
-    """
-    cdef Py_ssize_t target = n + n_random
+cdef int64_t _draw(
+    const int64_t[::1] label_indptr, const int32_t[::1] labels, const int64_t[::1] rows,
+    Py_ssize_t begin, Py_ssize_t end, Py_ssize_t n_random, uint64_t key, Py_ssize_t n_classes,
+    int32_t* slot, int32_t[::1] shared,
+) noexcept nogil:
+    """The shared part of the batch that has the rows from `begin` to `end`; how many it has."""
+    cdef Py_ssize_t i, p, s, n = 0, target
     cdef uint64_t counter = 0
     cdef int32_t c
-    if 2 * n_random > slot.shape[0] - n:
-        raise ValueError(f"n_random={n_random} is more than half of {slot.shape[0] - n} classes.")
-    with nogil:
-        while n < target:
-            c = <int32_t>rng_below(rng_bits(key, counter), slot.shape[0])
-            counter += 1
+    for i in range(begin, end):
+        if i + AHEAD < end:
+            prefetch(&label_indptr[rows[i + AHEAD]], 2 * sizeof(int64_t))
+        if i + AHEAD // 2 < end:
+            p = label_indptr[rows[i + AHEAD // 2]]
+            if p < labels.shape[0]:
+                prefetch(&labels[p], sizeof(int32_t))
+        for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
+            c = labels[p]
             if slot[c] < 0:
                 slot[c] = 0
                 shared[n] = c
                 n += 1
+    target = n + n_random if 2 * n_random <= n_classes - n else -1
+    while n < target:
+        c = <int32_t>rng_below(rng_bits(key, counter), n_classes)
+        counter += 1
+        if slot[c] < 0:
+            slot[c] = 0
+            shared[n] = c
+            n += 1
+    for s in range(n):
+        slot[shared[s]] = -1
+    return target
 
 
 def assign_slots(const int32_t[::1] shared, int32_t[::1] slot):

@@ -15,7 +15,7 @@ def sparsify(
     places: NDArray[int32],
     values: NDArray[float32],
     n_threads: int,
-) -> None: ...
+) -> int: ...
 def multiply_pairs(
     counts: NDArray[int64],
     places: NDArray[int32],

@@ -39,16 +39,23 @@ def sparsify(
     ----------
     gradient : (n_samples, n_block), finite
     least : (n_samples,), not negative
-    counts, places, values : outputs, (n_samples,) and twice (n_samples, at least n_block)
+    counts, places, values : outputs, (at least n_samples,) and twice (at least n_samples, at least
+        n_block)
+
+    Returns
+    -------
+    n : int, the number of pairs
     """
-    cdef Py_ssize_t i, n_block = gradient.shape[1]
+    cdef Py_ssize_t i, n_block = gradient.shape[1], n = 0
     cdef const leaf_t* leaf = active_leaf()
     if n_block == 0:
         counts[:] = 0
-        return
+        return 0
     for i in prange(gradient.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         counts[i] = leaf.sparsify(n_block, least[i], rng_stream(key, i), &gradient[i, 0],
                                   &places[i, 0], &values[i, 0])
+        n += counts[i]
+    return n
 
 
 def multiply_pairs(

@@ -57,9 +57,10 @@ class Batch:
         shared, check_shared = guarded(self.shared)
         own, check_own = guarded(self.own)
         loss = np.full(len(self.order), np.nan)
-        KERNELS[kind](self.indptr, self.indices, self.label_weight, frozen(self.order, np.int64),
-                      self.slot, self.weight, self.n_shared, shared, self.own_indptr, own, loss,
-                      n_threads)
+        total = KERNELS[kind](self.indptr, self.indices, self.label_weight,
+                              frozen(self.order, np.int64), self.slot, self.weight, self.n_shared,
+                              shared, self.own_indptr, own, loss, n_threads)
+        np.testing.assert_allclose(total, loss.sum(), rtol=1e-12)
         check_shared()
         check_own()
         assert (shared[:, self.n_shared:] == self.shared[:, self.n_shared:]).all()

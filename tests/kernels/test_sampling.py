@@ -15,32 +15,51 @@ ROWS = st.sampled_from([0, 1, 2, 5, 16])
 QUICK = settings(max_examples=60, deadline=None)
 
 
-def collect(indptr, labels, rows, n_classes, n_room=0):
-    slot = np.full(n_classes, -1, np.int32)
-    shared = np.full(n_classes + n_room, -7, np.int32)
-    n = _sampling.collect_labels(indptr, labels, frozen(rows, np.int64), slot, shared)
-    return n, slot, shared
+def draw_shared(indptr, labels, rows, batch_size, n_random, n_classes, key=0, first=0,
+                n_threads=1):
+    """The shared part of each batch, None where most of the classes would be drawn."""
+    n_batches = max(1, -(-len(rows) // batch_size))
+    slots = np.full((n_threads, n_classes), -1, np.int32)
+    shared = np.full((n_batches, n_classes), -7, np.int32)
+    n_shared = np.full(n_batches, -7)
+    _sampling.draw_shared(indptr, labels, frozen(rows, np.int64), batch_size, n_random, key, first,
+                          slots, shared, n_shared, n_threads)
+    assert (slots == -1).all()
+    for some, n in zip(shared, n_shared, strict=True):
+        assert n < 0 or (some[n:] == -7).all()
+    return [None if n < 0 else some[:n].tolist() for some, n in zip(shared, n_shared, strict=True)]
 
 
 @QUICK
-@given(data=st.data(), n_rows=ROWS, n_classes=SIZES, key=KEYS, seed=SEEDS)
-def test_shared_part_equals_oracle(data, n_rows, n_classes, key, seed):
+@given(data=st.data(), n_rows=ROWS, n_classes=SIZES, key=KEYS, seed=SEEDS,
+       batch_size=st.sampled_from([1, 3, 20]), first=st.sampled_from([0, 1, 2**40]))
+def test_shared_parts_equal_oracle(data, n_rows, n_classes, key, seed, batch_size, first):
     indptr, labels = data.draw(csr(n_rows, n_classes))
     rows = np.random.default_rng(seed).permutation(n_rows)[:data.draw(st.integers(0, n_rows))]
-    n, slot, shared = collect(indptr, labels, rows, n_classes)
-    expected = reference.collect_labels(indptr, labels, rows)
-    assert shared[:n].tolist() == expected
-    n_random = data.draw(st.integers(0, (n_classes - n) // 2))
-    _sampling.draw_shared(key, n_random, n, slot, shared)
-    drawn = shared[:n + n_random]
-    assert drawn.tolist() == reference.draw_shared(expected, key, n_random, n_classes)
-    assert (shared[n + n_random:] == -7).all()
-    assert np.flatnonzero(slot >= 0).tolist() == sorted(drawn.tolist())
+    n_random = data.draw(st.integers(0, n_classes // 2))
+    expected = []
+    for batch, start in enumerate(range(0, max(1, len(rows)), batch_size)):
+        found = reference.collect_labels(indptr, labels, rows[start:start + batch_size])
+        key_of_batch = _hashing.stream_key(key, first + batch)
+        if len(rows) == 0:
+            expected.append([])
+        elif 2 * n_random > n_classes - len(found):
+            expected.append(None)
+        else:
+            expected.append(reference.draw_shared(found, key_of_batch, n_random, n_classes))
+    for n_threads in THREADS:
+        assert draw_shared(indptr, labels, rows, batch_size, n_random, n_classes, key, first,
+                           n_threads) == expected
 
-    drawn = frozen(np.sort(drawn), np.int32)
-    _sampling.assign_slots(drawn, slot)
-    assert slot[drawn].tolist() == list(range(len(drawn)))
-    _sampling.clear_slots(drawn, slot)
+
+@pytest.mark.parametrize("shared", [[], [4], [2, 3, 9]])
+def test_slots(shared):
+    slot = np.full(10, -1, np.int32)
+    shared = frozen(shared, np.int32)
+    _sampling.assign_slots(shared, slot)
+    assert slot[shared].tolist() == list(range(len(shared)))
+    assert (slot >= 0).sum() == len(shared)
+    _sampling.clear_slots(shared, slot)
     assert (slot == -1).all()
 
 
@@ -79,11 +98,9 @@ def test_own_parts_equal_oracle(data, n_rows, n_classes, key, seed, width, share
 
 def test_more_draws_than_rejection_can_find_are_refused():
     """Instead of a loop without end."""
-    n, slot, shared = collect(frozen([0, 5], np.int64), frozen(range(5), np.int32), [0], 10, 9)
-    before = slot.copy()
-    with pytest.raises(ValueError, match="n_random=3 is more than half of 5 classes"):
-        _sampling.draw_shared(0, 3, n, slot, shared)
-    assert (slot == before).all()
+    labels = frozen([0, 5], np.int64), frozen(range(5), np.int32)
+    assert draw_shared(*labels, [0], 1, 3, 10) == [None]
+    assert len(draw_shared(*labels, [0], 1, 2, 10)[0]) == 7
     own, n_own = np.empty((1, 20), np.int32), np.empty(1, np.int32)
     with pytest.raises(ValueError, match="floor=6 is more than half of 10 classes"):
         _sampling.own_active_sets(
@@ -109,12 +126,10 @@ def test_shared_draws_are_uniform_without_replacement():
     n_classes, n_random, n_draws = 40, 12, 20_000
     labels = [3, 17, 30]
     single, pair = np.zeros(n_classes), np.zeros((n_classes, n_classes))
-    for i in range(n_draws):
-        n, slot, shared = collect(frozen([0, 3], np.int64), frozen(labels, np.int32), [0],
-                                  n_classes)
-        _sampling.draw_shared(_hashing.stream_key(1, i), n_random, n, slot, shared)
-        drawn = shared[n:n + n_random]
-        assert len(set(drawn.tolist()) - set(labels)) == n_random
+    structure = frozen([0, 3], np.int64), frozen(labels, np.int32)
+    for shared in draw_shared(*structure, np.zeros(n_draws), 1, n_random, n_classes, key=1):
+        drawn = shared[len(labels):]
+        assert len(set(drawn) - set(labels)) == n_random
         single[drawn] += 1
         pair[np.ix_(drawn, drawn)] += 1
     others = np.setdiff1d(np.arange(n_classes), labels)

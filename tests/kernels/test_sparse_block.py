@@ -15,12 +15,15 @@ QUICK = settings(max_examples=30, deadline=None)
 
 
 def sparsify(gradient, least, key, n_threads=1):
-    """The pairs of each sample, [(place, value), ...]."""
+    """Counts, places and values, in more room than needed."""
     n, n_block = gradient.shape
-    counts = np.full(n, -1, np.int64)
-    places, values = np.full((n, n_block), -7, np.int32), np.full((n, n_block), np.nan, np.float32)
-    _sparse_block.sparsify(gradient, least, key, counts, places, values, n_threads)
-    return counts, places, values
+    counts = np.full(n + 1, -1, np.int64)
+    places = np.full((n + 1, n_block + 2), -7, np.int32)
+    values = np.full((n + 1, n_block + 2), np.nan, np.float32)
+    total = _sparse_block.sparsify(gradient, least, key, counts, places, values, n_threads)
+    assert total == counts[:n].sum()
+    assert np.isnan(values[n]).all() and np.isnan(values[:, n_block:]).all()
+    return counts[:n], places[:n], values[:n]
 
 
 def scattered(pairs, shape):

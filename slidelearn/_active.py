@@ -8,6 +8,7 @@ the sample's alone: the candidates that locality-sensitive hashing finds for its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ._validation import CSR
 
 # Substreams of the training key.
 KEY_SHARED, KEY_OWN, KEY_PROBE, KEY_HASH = range(16, 20)
+LOOKAHEAD = 8  # batches that training prepares at a time, each by one thread
 MEAN_MOMENTUM = 0.05  # of the running mean of activations, by which queries are centred
 NO_CLASSES = np.empty(0, np.int32)
 
@@ -101,7 +103,7 @@ class ActiveSetSampler:
         self.key = key
         self.n_threads = n_threads
         n_classes = labels.shape[1]
-        self._slots = np.full((n_threads, n_classes), -1, np.int32)
+        self._slots = np.full((min(n_threads, LOOKAHEAD), n_classes), -1, np.int32)
         self.slot = self._slots[0]
         self.n_rebuilds, self.rebuild_seconds = 0, 0.0
         most_labels = min(n_classes, labels.max_batch_nnz(batch_size))
@@ -121,23 +123,26 @@ class ActiveSetSampler:
             width = min(n_classes, most + plan.n_random + (plan.n_candidates if plan.hashes else 0))
             self._own = np.empty((batch_size, width), np.int32)
 
+    @cached_property
+    def _everything(self) -> np.ndarray:
+        return np.arange(len(self.slot), dtype=np.int32)
+
     def draw_shared(self, rows: np.ndarray, step: int) -> list[np.ndarray]:
         """The shared parts of the batches that `rows` make, of which the first is that of `step`.
         Not while an active set is in use."""
         n_classes, n_random = len(self.slot), self.plan.n_random
         n_batches = max(1, -(-len(rows) // self.batch_size))
-        everything = np.arange(n_classes, dtype=np.int32)
         # Where more than half would be drawn, rejection sampling is slow, and all is little more.
         if self.plan.sampling == "all" or 2 * n_random > n_classes:
-            return n_batches * [everything]
+            return n_batches * [self._everything]
         if not self.plan.share_random:
             return n_batches * [NO_CLASSES]
         shared = np.empty((n_batches, self._room), np.int32)
         n_shared = np.empty(n_batches, np.int64)
         _sampling.draw_shared(self.labels.indptr, self.labels.indices, rows, self.batch_size,
                               n_random, _hashing.stream_key(self.key, KEY_SHARED), step,
-                              self._slots, shared, n_shared, self.n_threads)
-        return [everything if n < 0 else np.sort(some[:n])
+                              self._slots, shared, n_shared, len(self._slots))
+        return [self._everything if n < 0 else np.sort(some[:n])
                 for some, n in zip(shared, n_shared, strict=True)]
 
     def draw(self, rows: np.ndarray, shared: np.ndarray, hidden: np.ndarray,

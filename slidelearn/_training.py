@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _memory
-from ._active import ActiveSet, ActiveSetSampler, SamplingPlan
+from ._active import LOOKAHEAD, ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
 from ._grouping import Groups, group_batches
 from ._kernels import _dense, _hashing, _loss, _rows, _simd, _sparse_block
@@ -27,7 +27,6 @@ KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of t
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
-LOOKAHEAD = 8  # batches that are prepared at a time, in parallel
 NO_VALUES = np.empty(0, np.float32)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
@@ -384,7 +383,7 @@ class _Scratch:
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         tile_rows = max(_dense.TILE_ROWS, _sparse_block.TILE_ROWS)
         self.gradient = _memory.empty((n_threads, tile_rows * (widest + 1)))
-        self.feature_slots = np.full((n_threads, X.shape[1]), -1, np.int32)
+        self.feature_slots = np.full((min(n_threads, LOOKAHEAD), X.shape[1]), -1, np.int32)
         self.heads = np.empty((n_threads, batch_size), np.int64)
         self.activations = [_memory.empty((batch_size, len(layer.bias)))
                             for layer in network.layers[:-1]]

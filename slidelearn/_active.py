@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._grouping import count_batches
 from ._kernels import _hashing, _sampling
 from ._lsh import LSHIndex, RebuildSchedule
 from ._network import Layer
@@ -131,7 +132,7 @@ class ActiveSetSampler:
         """The shared parts of the batches that `rows` make, of which the first is that of `step`.
         Not while an active set is in use."""
         n_classes, n_random = len(self.slot), self.plan.n_random
-        n_batches = max(1, -(-len(rows) // self.batch_size))
+        n_batches = count_batches(len(rows), self.batch_size)
         # Where more than half would be drawn, rejection sampling is slow, and all is little more.
         if self.plan.sampling == "all" or 2 * n_random > n_classes:
             return n_batches * [self._everything]

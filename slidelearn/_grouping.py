@@ -11,10 +11,15 @@ from ._kernels import _grouping
 Groups = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # outputs of `group_by_column`
 
 
+def count_batches(n_rows: int, batch_size: int) -> int:
+    """How many batches rows make; without rows, an empty one."""
+    return max(1, -(-n_rows // batch_size))
+
+
 def group_batches(indptr: np.ndarray, indices: np.ndarray, rows: np.ndarray, batch_size: int,
                   slots: np.ndarray) -> list[Groups]:
     """The groups of `group_by_column` for each batch, cut to size; one thread a row of `slots`."""
-    n_batches = max(1, -(-len(rows) // batch_size))
+    n_batches = count_batches(len(rows), batch_size)
     offsets = np.zeros(n_batches + 1, np.int64)
     if len(rows):
         firsts = np.arange(0, len(rows), batch_size)

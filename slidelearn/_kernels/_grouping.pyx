@@ -8,10 +8,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "prefetch.h" nogil:
-    void prefetch(const void* start, Py_ssize_t size)
-
-cdef enum:
-    AHEAD = 16  # rows whose place is asked for before it is read; half: their columns
+    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
+                      Py_ssize_t i, Py_ssize_t n)
 
 
 def group_by_column(
@@ -74,11 +72,7 @@ cdef Py_ssize_t _group(
     cdef int32_t c, s
     starts[0] = 0
     for b in range(n_rows):  # count into starts[slot + 1]
-        if b + AHEAD < n_rows:
-            prefetch(&indptr[rows[b + AHEAD]], 2 * sizeof(int64_t))
-        if b + AHEAD // 2 < n_rows:
-            p = rows[b + AHEAD // 2]
-            prefetch(indices + indptr[p], (indptr[p + 1] - indptr[p]) * sizeof(int32_t))
+        prefetch_csr(indptr, indices, rows, b, n_rows)
         for p in range(indptr[rows[b]], indptr[rows[b] + 1]):
             c = indices[p]
             s = slot[c]

@@ -4,15 +4,13 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "prefetch.h" nogil:
-    void prefetch(const void* start, Py_ssize_t size)
+    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
+                      Py_ssize_t i, Py_ssize_t n)
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)
     uint64_t rng_below(uint64_t bits, uint64_t n)
     uint64_t rng_stream(uint64_t key, uint64_t index)
-
-cdef enum:
-    AHEAD = 16  # samples whose place in the CSR is asked for before it is read; half: their labels
 
 
 def draw_shared(
@@ -43,35 +41,31 @@ def draw_shared(
     n_shared : output, (n_batches,) how many classes that is; -1 where n_random is more than half of
         the other classes, so that all are little more and drawing them (by rejection) is slow.
     """
-    cdef Py_ssize_t b
+    cdef Py_ssize_t b, batch, size
     cdef int32_t* slot = NULL
+    cdef const int32_t* label = &labels[0] if labels.shape[0] > 0 else NULL
     if slots.shape[1] == 0 or rows.shape[0] == 0:
         n_shared[:] = 0
         return
     with nogil, parallel(num_threads=n_threads):
         slot = &slots[threadid(), 0]
         for b in prange(n_shared.shape[0], schedule="dynamic"):
-            n_shared[b] = _draw(label_indptr, labels, rows, b * batch_size,
-                                min(rows.shape[0], (b + 1) * batch_size), n_random,
+            batch = b * batch_size
+            size = min(batch_size, rows.shape[0] - batch)
+            n_shared[b] = _draw(&label_indptr[0], label, &rows[batch], size, n_random,
                                 rng_stream(key, first + b), slots.shape[1], slot, shared[b])
 
 
 cdef int64_t _draw(
-    const int64_t[::1] label_indptr, const int32_t[::1] labels, const int64_t[::1] rows,
-    Py_ssize_t begin, Py_ssize_t end, Py_ssize_t n_random, uint64_t key, Py_ssize_t n_classes,
-    int32_t* slot, int32_t[::1] shared,
+    const int64_t* label_indptr, const int32_t* labels, const int64_t* rows, Py_ssize_t n_rows,
+    Py_ssize_t n_random, uint64_t key, Py_ssize_t n_classes, int32_t* slot, int32_t[::1] shared,
 ) noexcept nogil:
-    """The shared part of the batch that has the rows from `begin` to `end`; how many it has."""
+    """The shared part of one batch; returns how many classes it has."""
     cdef Py_ssize_t i, p, s, n = 0, target
     cdef uint64_t counter = 0
     cdef int32_t c
-    for i in range(begin, end):
-        if i + AHEAD < end:
-            prefetch(&label_indptr[rows[i + AHEAD]], 2 * sizeof(int64_t))
-        if i + AHEAD // 2 < end:
-            p = label_indptr[rows[i + AHEAD // 2]]
-            if p < labels.shape[0]:
-                prefetch(&labels[p], sizeof(int32_t))
+    for i in range(n_rows):
+        prefetch_csr(label_indptr, labels, rows, i, n_rows)
         for p in range(label_indptr[rows[i]], label_indptr[rows[i] + 1]):
             c = labels[p]
             if slot[c] < 0:

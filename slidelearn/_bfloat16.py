@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _memory
 from ._kernels import _simd
 
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32),
@@ -20,18 +21,18 @@ def as_float32(values: np.ndarray) -> np.ndarray:
     """`values` if they are float32, or a float32 copy of bfloat16."""
     if values.dtype == np.float32:
         return values
-    result = np.empty(values.shape, np.float32)
+    result = _memory.empty(values.shape)
     _simd.widen(np.ascontiguousarray(values).reshape(-1), result.reshape(-1))
     return result
 
 
-def as_dtype(values: np.ndarray, dtype: str) -> np.ndarray:
+def as_dtype(values: np.ndarray, dtype: str, n_threads: int = 1) -> np.ndarray:
     """A copy of float32 or bfloat16 `values` in one of `DTYPES`, rounded to the nearest."""
     if values.dtype == DTYPES[dtype]:
-        return values.copy()
+        return _memory.copy(values, n_threads)
     if dtype == "float32":
         return as_float32(values)
-    result = np.empty(values.shape, DTYPES[dtype])
+    result = _memory.empty(values.shape, DTYPES[dtype], n_threads)
     _simd.narrow(np.ascontiguousarray(values).reshape(-1), result.reshape(-1))
     return result
 

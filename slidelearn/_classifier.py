@@ -561,7 +561,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weight = (weight * per_class[labels.indices]).astype(np.float32)
         samples = Samples(X, targets, weight, *self._split(weight, targets, one_epoch), n_threads)
         recipe = self._recipe(len(samples.rows), one_epoch)
-        network = (self._resumed_network(widths) if resume
+        network = (self._resumed_network(widths, n_threads) if resume
                    else self._new_network(samples, labels, recipe, widths, per_class, one_epoch))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
         if not one_epoch:
@@ -721,16 +721,17 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if per_class is not None:
             bias[per_class > 0] += np.log(per_class[per_class > 0])  # as the odds are weighted
         network = initialise(samples.X.shape[1], widths, bias,
-                             np.random.RandomState(self._seed % 2**32), self.dtype)
+                             np.random.RandomState(self._seed % 2**32), self.dtype,
+                             samples.n_threads)
         if self.init == "labels" and not one_epoch:
             weight = np.zeros_like(samples.weight)
             weight[samples.rows] = samples.weight[samples.rows]
             index_features(network, samples.X, labels, weight, samples.n_threads)
         for layer in network.layers:
-            layer.reset_state(recipe.solver)
+            layer.reset_state(recipe.solver, samples.n_threads)
         return network
 
-    def _resumed_network(self, widths: list[int]) -> Network:
+    def _resumed_network(self, widths: list[int], n_threads: int) -> Network:
         """A copy of the fitted parameters, to be trained further."""
         network = self._network()
         fitted = [len(bias) for bias in self.intercepts_[:-1]]
@@ -741,7 +742,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError("The parameters of this model are read-only (mapped with "
                              "mmap_mode='r', the default of SlideClassifier.load), so it can't be "
                              "trained further. Load it with mmap_mode=None, or 'c'.")
-        network = _state.resumed(network, self.solver, self.dtype, self._optimizer_state)
+        network = _state.resumed(network, self.solver, self.dtype, self._optimizer_state,
+                                 n_threads)
         self._optimizer_state.clear()  # it belongs to the network now, or to none
         return network
 

@@ -23,7 +23,8 @@ CHUNK = 1024  # samples whose features one thread groups at a time
 
 
 def initialise(n_features: int, hidden_layer_sizes: Sequence[int], output_bias: np.ndarray,
-               rng: np.random.RandomState, dtype: str = "float32") -> Network:
+               rng: np.random.RandomState, dtype: str = "float32",
+               n_threads: int = 1) -> Network:
     """Random parameters.
 
     The input layer is N(0, 0.02^2); middle layers are He-uniform; the output layer is
@@ -33,14 +34,14 @@ def initialise(n_features: int, hidden_layer_sizes: Sequence[int], output_bias: 
     generator = np.random.default_rng(rng.randint(0, 2**31 - 1, size=4))
     widths = list(hidden_layer_sizes)
     n_classes = len(output_bias)
-    layers = [Layer(_normal(generator, (n_features, widths[0]), np.float32(INPUT_SCALE)),
-                    np.zeros(widths[0], np.float32))]
+    layers = [Layer(_normal(generator, (n_features, widths[0]), np.float32(INPUT_SCALE),
+                            n_threads), np.zeros(widths[0], np.float32))]
     for before, after in pairwise(widths):
         bound = np.float32(np.sqrt(6.0 / before))
-        layers.append(Layer(_uniform(generator, (before, after), bound),
+        layers.append(Layer(_uniform(generator, (before, after), bound, "float32", n_threads),
                             np.zeros(after, np.float32)))
     bound = np.float32(1.0 / np.sqrt(widths[-1]))
-    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound, dtype),
+    layers.append(Layer(_uniform(generator, (n_classes, widths[-1]), bound, dtype, n_threads),
                         np.asarray(output_bias, np.float32).copy()))
     return Network(layers)
 
@@ -63,7 +64,7 @@ def index_features(network: Network, X: CSR, labels: CSR, weight: np.ndarray,
     weight : ndarray of shape (n_samples,), float32
         Of the samples; those to leave out have 0.
     """
-    sums = zeros(network.input.weights.shape, network.input.weights.dtype)
+    sums = zeros(network.input.weights.shape, network.input.weights.dtype, n_threads)
     codes, mean = _index_vectors(network, labels, weight, n_threads)
     slots = np.full((n_threads, X.shape[1]), -1, np.int32)
     scratch = _memory.empty((n_threads, sums.shape[1]))
@@ -121,9 +122,9 @@ def _scale(X: CSR, weights: np.ndarray, weight: np.ndarray, n_threads: int) -> n
     return np.float32(2.0**exponent) if abs(exponent) < MAX_EXPONENT else None
 
 
-def _normal(generator: np.random.Generator, shape: tuple[int, ...],
-            scale: np.float32) -> np.ndarray:
-    values = _memory.empty(shape)
+def _normal(generator: np.random.Generator, shape: tuple[int, ...], scale: np.float32,
+            n_threads: int) -> np.ndarray:
+    values = _memory.empty(shape, np.float32, n_threads)
     for part in parts(values):
         generator.standard_normal(out=part, dtype=np.float32)
         part *= scale
@@ -131,8 +132,8 @@ def _normal(generator: np.random.Generator, shape: tuple[int, ...],
 
 
 def _uniform(generator: np.random.Generator, shape: tuple[int, ...], bound: np.float32,
-             dtype: str = "float32") -> np.ndarray:
-    values = _memory.empty(shape, DTYPES[dtype])
+             dtype: str, n_threads: int) -> np.ndarray:
+    values = _memory.empty(shape, DTYPES[dtype], n_threads)
     for part in parts(values):
         drawn = part if dtype == "float32" else np.empty(part.shape, np.float32)
         generator.random(out=drawn, dtype=np.float32)

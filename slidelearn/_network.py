@@ -39,14 +39,14 @@ class Layer:
     bias_m: np.ndarray = field(default_factory=lambda: _empty()[0:0].reshape(0))
     bias_v: np.ndarray = field(default_factory=lambda: _empty()[0:0].reshape(0))
 
-    def reset_state(self, solver: str) -> None:
+    def reset_state(self, solver: str, n_threads: int = 1) -> None:
         """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
         self.weights_m = self.weights_v = np.empty((0, 0), self.weights.dtype)
         if solver in ("adagrad", "adam"):
-            self.weights_m = zeros(self.weights.shape, self.weights.dtype)
+            self.weights_m = zeros(self.weights.shape, self.weights.dtype, n_threads)
             self.bias_m = np.zeros(self.bias.shape, np.float32)
         if solver == "adam":
-            self.weights_v = zeros(self.weights.shape, self.weights.dtype)
+            self.weights_v = zeros(self.weights.shape, self.weights.dtype, n_threads)
             self.bias_v = np.zeros(self.bias.shape, np.float32)
 
 
@@ -73,8 +73,8 @@ class Network:
         return self.layers[-1]
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    values = _memory.empty(shape, dtype)
+def zeros(shape: tuple[int, ...], dtype: np.dtype, n_threads: int) -> np.ndarray:
+    values = _memory.empty(shape, dtype, n_threads)
     for part in parts(values):  # np.zeros would leave the first batches to wait for the memory
         part[...] = 0
     return values

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from . import _memory
 from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
 from ._network import Layer, Network, parts
@@ -183,23 +184,26 @@ def read_only(network: Network, saved: list[list[np.ndarray]]) -> bool:
     return not all(array.flags.writeable for array in arrays)
 
 
-def resumed(network: Network, solver: str, dtype: str, saved: list[list[np.ndarray]]) -> Network:
+def resumed(network: Network, solver: str, dtype: str, saved: list[list[np.ndarray]],
+            n_threads: int) -> Network:
     """A copy of `network` to be trained further, its output layer stored as `dtype`.
 
     Parameters are copied, so that the model survives whatever happens to the copy; the optimizer's
-    memory is not, and starts empty if `saved` is that of another solver or dtype.
+    memory is not (unless a file or a pickle left it off the cache lines), and starts empty if
+    `saved` is that of another solver or dtype.
     """
     *below, output = network.layers
-    layers = [Layer(layer.weights.copy(), layer.bias.copy()) for layer in below]
-    layers.append(Layer(as_dtype(output.weights, dtype), output.bias.copy()))
+    layers = [Layer(_memory.copy(layer.weights, n_threads), layer.bias.copy()) for layer in below]
+    layers.append(Layer(as_dtype(output.weights, dtype, n_threads), output.bias.copy()))
     n_kept = {"adam": 2, "adagrad": 1, "sgd": 0}[solver]
     fits = len(saved) == len(layers) and output.weights.dtype == DTYPES[dtype] and n_kept == sum(
         array.shape == layers[0].weights.shape for array in saved[0][:2])
     for i, layer in enumerate(layers):
         if fits:
-            layer.weights_m, layer.weights_v, layer.bias_m, layer.bias_v = saved[i]
+            layer.weights_m, layer.weights_v = map(_memory.aligned, saved[i][:2])
+            layer.bias_m, layer.bias_v = saved[i][2:]
         else:
-            layer.reset_state(solver)
+            layer.reset_state(solver, n_threads)
     return Network(layers)
 
 

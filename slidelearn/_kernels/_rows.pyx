@@ -14,6 +14,10 @@ from ._simd cimport (
 )
 
 
+cdef enum:
+    SAMPLES = 4  # whose rows a thread combines before it looks for more
+
+
 def combine_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
@@ -28,17 +32,34 @@ def combine_rows(
 
     The hidden activation before its ReLU, with `start` the bias. Owner: sample.
     """
-    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
-    cdef const leaf_t* leaf = active_leaf()
-    if width == 0:
+    cdef Py_ssize_t first
+    if weights.shape[1] == 0:
         return
-    ahead = rows_ahead(READ_AHEAD, width, weights)
-    for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
-                    chunksize=4):
-        memcpy(&out[i, 0], &start[0], width * sizeof(float))
-        for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            if p + ahead < indices.shape[0]:
-                prefetch(&weights[indices[p + ahead], 0], width * sizeof(float))
+    for first in prange(0, rows.shape[0], SAMPLES, nogil=True, num_threads=n_threads,
+                        schedule="dynamic"):
+        _combine_rows(first, min(first + SAMPLES, rows.shape[0]), indptr, indices, data, rows,
+                      weights, start, out)
+
+
+cdef void _combine_rows(
+    Py_ssize_t first, Py_ssize_t last, const int64_t[::1] indptr, const int32_t[::1] indices,
+    const float[::1] data, const int64_t[::1] rows, const float[:, ::1] weights,
+    const float[::1] start, float[:, ::1] out,
+) noexcept nogil:
+    """Samples from `first` to `last`; the next one's first rows are asked for before this one."""
+    cdef Py_ssize_t width = weights.shape[1], size = width * sizeof(float), i, p, begin, end
+    cdef Py_ssize_t ahead = rows_ahead(READ_AHEAD, width, weights)
+    cdef const leaf_t* leaf = active_leaf()
+    for i in range(first, last):
+        if i + 1 < last:
+            begin, end = indptr[rows[i + 1]], indptr[rows[i + 1] + 1]
+            for p in range(begin, min(begin + ahead, end)):
+                prefetch(&weights[indices[p], 0], size)
+        begin, end = indptr[rows[i]], indptr[rows[i] + 1]
+        memcpy(&out[i, 0], &start[0], size)
+        for p in range(begin, end):
+            if p + ahead < end:
+                prefetch(&weights[indices[p + ahead], 0], size)
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from . import _memory
+from ._active import LOOKAHEAD
 from ._bfloat16 import DTYPES, as_dtype, as_float32
 from ._grouping import group_batches
 from ._kernels import _dense, _rows, _simd
@@ -66,13 +67,14 @@ def index_features(network: Network, X: CSR, labels: CSR, weight: np.ndarray,
     """
     sums = zeros(network.input.weights.shape, network.input.weights.dtype, n_threads)
     codes, mean = _index_vectors(network, labels, weight, n_threads)
-    slots = np.full((n_threads, X.shape[1]), -1, np.int32)
+    n_ahead = min(n_threads, LOOKAHEAD)  # chunks, so that scratch doesn't grow with all threads
+    slots = np.full((n_ahead, X.shape[1]), -1, np.int32)
     scratch = _memory.empty((n_threads, sums.shape[1]))
     contexts = _memory.empty((CHUNK, sums.shape[1]))
     step = _simd.Optimizer("sgd", 1.0, 1)
     no_state = np.empty((0, 0), np.float32)
-    for start in range(0, X.n_rows, CHUNK * n_threads):
-        ahead = np.arange(start, min(start + CHUNK * n_threads, X.n_rows))
+    for start in range(0, X.n_rows, CHUNK * n_ahead):
+        ahead = np.arange(start, min(start + CHUNK * n_ahead, X.n_rows))
         groups = group_batches(X.indptr, X.indices, ahead, CHUNK, slots)
         for first, features in zip(ahead[::CHUNK], groups, strict=True):
             last = min(first + CHUNK, X.n_rows)

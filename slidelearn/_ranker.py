@@ -42,6 +42,8 @@ GROUPED_PAIRS = 2**18  # of samples and classes, whose scores are made class by 
 OUTPUT_ROOM = 2**22  # weights held before small ones are dropped
 KERNEL_WORK = 2**24  # nonzeros a thread reads in a sweep, between two looks at signals (Ctrl-C)
 KEY_POOL, KEY_ORDER = range(2)
+SAMPLE = np.dtype([("begin", np.int64), ("end", np.int64), ("sign", np.float64),
+                   ("softness", np.float64), ("divisor", np.float64), ("alpha", np.float64)])
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     class_softness = 1 / rare_factor(
         np.bincount(column[sample_weight[rows[position]] > 0], minlength=labels.shape[1]))
     most = int(np.diff(starts).max(initial=0))
-    alpha, order = np.empty((n_threads, most)), np.empty((n_threads, most), np.int32)
+    samples, order = np.empty((n_threads, most), SAMPLE), np.empty((n_threads, most), np.int32)
     scratch = np.zeros((n_threads, X.shape[1]), np.float32)
     n_classes = labels.shape[1]
     intercept = np.zeros(n_classes, np.float32)
@@ -156,8 +158,8 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
         _ranker.train_rankers(
             X.indptr, X.indices, X.data, squared_norm + scale, softness, class_softness,
             np.sqrt(scale), starts, pair_rows, pair_sign, first, room, TOLERANCE, MAX_SWEEPS,
-            THRESHOLD / np.sqrt(scale), _hashing.stream_key(key, KEY_ORDER), alpha, order, scratch,
-            counts, indices, data, intercept[first:first + n], n_threads)
+            THRESHOLD / np.sqrt(scale), _hashing.stream_key(key, KEY_ORDER), samples, order,
+            scratch, counts, indices, data, intercept[first:first + n], n_threads)
         kept = np.repeat(room[:-1] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         parts.append((counts, indices[kept], data[kept]))
     counts, indices, data = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-from numpy import float32, float64, int8, int32, int64
+from numpy import float32, float64, int8, int32, int64, void
 from numpy.typing import NDArray
 
 def group_pairs(
@@ -28,7 +28,7 @@ def train_rankers(
     max_iter: int,
     threshold: float,
     key: int,
-    alpha: NDArray[float64],
+    samples: NDArray[void],
     order: NDArray[int32],
     scratch: NDArray[float32],
     counts: NDArray[int64],

@@ -31,46 +31,64 @@ cdef struct problem_t:  # what the rankers of all classes share
     int max_iter
 
 
-cdef inline double _dot(const problem_t* p, Py_ssize_t row, const float* w) noexcept nogil:
+cdef packed struct sample_t:  # of a class, side by side; see `SAMPLE` in _ranker.py
+    int64_t begin, end  # of its features
+    double sign, softness, divisor
+    double alpha  # its dual variable
+
+
+cdef void _collect(const problem_t* p, double class_softness, const int32_t* rows,
+                   const int8_t* sign, Py_ssize_t n, sample_t* samples) noexcept nogil:
+    # Begin with no sample having moved.
+    cdef Py_ssize_t s
+    cdef sample_t* one
+    for s in range(n):
+        one = samples + s
+        one.begin, one.end = p.indptr[rows[s]], p.indptr[rows[s] + 1]
+        one.sign, one.alpha = sign[s], 0
+        one.softness = class_softness * p.softness[rows[s]]
+        one.divisor = p.squared_norm[rows[s]] + one.softness
+
+
+cdef inline double _dot(const problem_t* p, const sample_t* one, const float* w) noexcept nogil:
     # Four sums side by side, which don't wait for each other.
     cdef double a = 0, b = 0, c = 0, d = 0
-    cdef int64_t q = p.indptr[row], end = p.indptr[row + 1]
-    while q + 4 <= end:
+    cdef int64_t q = one.begin
+    while q + 4 <= one.end:
         a += <double>p.data[q] * w[p.indices[q]]
         b += <double>p.data[q + 1] * w[p.indices[q + 1]]
         c += <double>p.data[q + 2] * w[p.indices[q + 2]]
         d += <double>p.data[q + 3] * w[p.indices[q + 3]]
         q += 4
-    while q < end:
+    while q < one.end:
         a += <double>p.data[q] * w[p.indices[q]]
         q += 1
     return (a + b) + (c + d)
 
 
-cdef inline void _ask_for(const problem_t* p, Py_ssize_t row) noexcept nogil:
-    cdef int64_t start = p.indptr[row], n = p.indptr[row + 1] - start
-    prefetch(p.indices + start, n * sizeof(int32_t))
-    prefetch(p.data + start, n * sizeof(float))
+cdef inline void _ask_for(const problem_t* p, const sample_t* one) noexcept nogil:
+    prefetch(p.indices + one.begin, (one.end - one.begin) * sizeof(int32_t))
+    prefetch(p.data + one.begin, (one.end - one.begin) * sizeof(float))
 
 
-cdef inline void _add(const problem_t* p, Py_ssize_t row, double step, float* w) noexcept nogil:
+cdef inline void _add(const problem_t* p, const sample_t* one, double step,
+                      float* w) noexcept nogil:
     cdef int64_t q
-    for q in range(p.indptr[row], p.indptr[row + 1]):
+    for q in range(one.begin, one.end):
         w[p.indices[q]] = <float>(w[p.indices[q]] + step * p.data[q])
 
 
-cdef double _descend(const problem_t* p, double class_softness, const int32_t* rows,
-                     const int8_t* sign, Py_ssize_t n, uint64_t key, double* alpha,
+cdef double _descend(const problem_t* p, sample_t* samples, Py_ssize_t n, uint64_t key,
                      int32_t* order, float* w) noexcept nogil:
     # Dual coordinate descent with shrinking for the L2-loss SVM (Hsieh et al. 2008, algorithm 3).
     # Leaves the weights in w and returns the intercept.
-    cdef Py_ssize_t s, i, j, n_active = n
-    cdef double gradient, projected, softness, old, step, bias = 0
+    cdef Py_ssize_t s, j, n_active = n
+    cdef double gradient, projected, old, step, bias = 0
     cdef double bound = INFINITY, highest, lowest
     cdef uint64_t counter = 0
     cdef int _sweep
+    cdef sample_t* one
     for s in range(n):
-        alpha[s] = 0
         order[s] = <int32_t>s
     for _sweep in range(p.max_iter):
         highest = -INFINITY
@@ -81,26 +99,25 @@ cdef double _descend(const problem_t* p, double class_softness, const int32_t* r
             order[s], order[j] = order[j], order[s]
         s = 0
         while s < n_active:
-            i = order[s]
+            one = samples + order[s]
             if s + AHEAD < n_active:
-                _ask_for(p, rows[order[s + AHEAD]])
-            softness = class_softness * p.softness[rows[i]]
-            gradient = (sign[i] * (_dot(p, rows[i], w) + bias * p.bias_feature) - 1
-                        + softness * alpha[i])
-            if alpha[i] == 0 and gradient > bound:  # won't move for a while: shrink
+                _ask_for(p, samples + order[s + AHEAD])
+            gradient = (one.sign * (_dot(p, one, w) + bias * p.bias_feature) - 1
+                        + one.softness * one.alpha)
+            if one.alpha == 0 and gradient > bound:  # won't move for a while: shrink
                 n_active -= 1
                 order[s], order[n_active] = order[n_active], order[s]
                 continue
             s += 1
-            projected = gradient if alpha[i] > 0 or gradient < 0 else 0
+            projected = gradient if one.alpha > 0 or gradient < 0 else 0
             highest = max(highest, projected)
             lowest = min(lowest, projected)
             if projected == 0:
                 continue
-            old = alpha[i]
-            alpha[i] = max(old - gradient / (p.squared_norm[rows[i]] + softness), 0)
-            step = (alpha[i] - old) * sign[i]
-            _add(p, rows[i], step, w)
+            old = one.alpha
+            one.alpha = max(old - gradient / one.divisor, 0)
+            step = (one.alpha - old) * one.sign
+            _add(p, one, step, w)
             bias += step * p.bias_feature
         if highest - lowest <= p.tolerance:
             if n_active == n:
@@ -112,14 +129,14 @@ cdef double _descend(const problem_t* p, double class_softness, const int32_t* r
     return bias * p.bias_feature
 
 
-cdef Py_ssize_t _harvest(const problem_t* p, const int32_t* rows, Py_ssize_t n, float threshold,
-                         float* w, int32_t* indices, float* data) noexcept nogil:
+cdef Py_ssize_t _harvest(const problem_t* p, const sample_t* samples, Py_ssize_t n,
+                         float threshold, float* w, int32_t* indices, float* data) noexcept nogil:
     # Move the weights above the threshold from w to (indices, data), leaving w zero.
     cdef Py_ssize_t s, found = 0
     cdef int64_t q
     cdef int32_t f
     for s in range(n):
-        for q in range(p.indptr[rows[s]], p.indptr[rows[s] + 1]):
+        for q in range(samples[s].begin, samples[s].end):
             f = p.indices[q]
             if fabs(w[f]) > threshold:
                 indices[found] = f
@@ -210,7 +227,7 @@ def train_rankers(
     int max_iter,
     double threshold,
     uint64_t key,
-    double[:, ::1] alpha,
+    sample_t[:, ::1] samples,
     int32_t[:, ::1] order,
     float[:, ::1] scratch,
     int64_t[::1] counts,
@@ -232,7 +249,7 @@ def train_rankers(
     tolerance, max_iter : stop when projected gradients differ by less, or after so many sweeps
     threshold : weights of at most this size are dropped
     key : of random numbers
-    alpha, order : scratch, (n_threads, most samples of a class)
+    samples, order : scratch, (n_threads, most samples of a class)
     scratch : (n_threads, n_features) of zeros, left as zeros
     counts, out_indices, out_data, intercept : output
 
@@ -261,12 +278,13 @@ def train_rankers(
             counts[c] = 0
             intercept[c] = 0
             if n > 0 and scratch.shape[1] > 0 and out_indices.shape[0] > 0:
+                _collect(&p, class_softness[first + c], &pair_rows[start], &pair_sign[start], n,
+                         &samples[thread, 0])
                 intercept[c] = <float>_descend(
-                    &p, class_softness[first + c], &pair_rows[start], &pair_sign[start], n,
-                    rng_stream(key, first + c), &alpha[thread, 0], &order[thread, 0],
+                    &p, &samples[thread, 0], n, rng_stream(key, first + c), &order[thread, 0],
                     &scratch[thread, 0])
                 if room[c] < room[c + 1]:
-                    counts[c] = _harvest(&p, &pair_rows[start], n, <float>threshold,
+                    counts[c] = _harvest(&p, &samples[thread, 0], n, <float>threshold,
                                          &scratch[thread, 0], &out_indices[room[c]],
                                          &out_data[room[c]])
 

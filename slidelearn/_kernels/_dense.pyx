@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, leaf_t, optimizer_t, prefetch,
-    prefetch_entry, row_t, rows_ahead, step_entries, step_row,
+    READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, copy_row, find_row, leaf_t, optimizer_t,
+    prefetch, prefetch_entry, row_t, rows_ahead, step_entries, step_row,
 )
 
 cdef extern from "rng.h" nogil:
@@ -98,21 +98,33 @@ def gather_rows(
 
     Owner: row of `out`.
     """
-    cdef Py_ssize_t s, ahead, width = weights.shape[1]
+    cdef Py_ssize_t first
+    for first in prange(0, ids.shape[0], TILE, nogil=True, num_threads=n_threads,
+                        schedule="static"):
+        _gather_rows(first, min(first + TILE, ids.shape[0]), weights, bias, correction, ids, out,
+                     out_bias)
+
+
+cdef void _gather_rows(
+    Py_ssize_t first, Py_ssize_t last, const row_t[:, ::1] weights, const float[::1] bias,
+    const float[::1] correction, const int32_t[::1] ids, float[:, ::1] out, float[::1] out_bias,
+) noexcept nogil:
+    """Rows from `first` to `last`: one that is copied asks for one that comes later."""
+    cdef Py_ssize_t s, later, width = weights.shape[1]
+    cdef Py_ssize_t ahead = rows_ahead(READ_AHEAD, width, weights)
     cdef const leaf_t* leaf = active_leaf()
-    ahead = rows_ahead(READ_AHEAD, width, weights)
-    for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+    cdef const row_t* wanted
+    for s in range(first, last):
         out_bias[s] = bias[ids[s]] - correction[ids[s]]
         if width == 0:
             continue
-        if s + ahead < ids.shape[0]:
-            prefetch(&weights[ids[s + ahead], 0], width * sizeof(row_t))
-            prefetch(&bias[ids[s + ahead]], sizeof(float))
-            prefetch(&correction[ids[s + ahead]], sizeof(float))
-        if row_t is float:
-            memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
-        else:
-            leaf.widen(width, &weights[ids[s], 0], &out[s, 0])
+        later = s + ahead
+        wanted = NULL
+        if later < ids.shape[0]:
+            wanted = &weights[ids[later], 0]
+            prefetch(&bias[ids[later]], sizeof(float))
+            prefetch(&correction[ids[later]], sizeof(float))
+        copy_row(leaf, width, &weights[ids[s], 0], &out[s, 0], wanted)
 
 
 def block_logits(
@@ -165,17 +177,15 @@ cdef void _multiply(
     # The gradient of one tile of rows; meanwhile those of the next tile are asked for.
     cdef const char* wanted[3 * TILE]
     cdef ask_t ask
-    cdef Py_ssize_t s, width = weights.shape[1], of_delta = sizeof(float)
+    cdef row_t* row[3]
+    cdef Py_ssize_t s, k, width = weights.shape[1], of_delta = sizeof(float)
     ask.rows, ask.n, ask.item = wanted, 0, sizeof(row_t)
     for s in range(first + TILE, min(first + 2 * TILE, ids.shape[0])):
-        wanted[ask.n] = <const char*>&weights[ids[s], 0]
-        ask.n += 1
-        if weights_m.shape[0] > 0:
-            wanted[ask.n] = <const char*>&weights_m[ids[s], 0]
-            ask.n += 1
-        if weights_v.shape[0] > 0:
-            wanted[ask.n] = <const char*>&weights_v[ids[s], 0]
-            ask.n += 1
+        find_row(ids[s], weights, weights_m, weights_v, row)
+        for k in range(3):
+            if row[k] != NULL:
+                wanted[ask.n] = <const char*>row[k]
+                ask.n += 1
     leaf.gemm(rows, width, vectors.shape[0], &delta[0, first], delta.strides[1] // of_delta,
               delta.strides[0] // of_delta, &vectors[0, 0], width, g, width, &ask)
 
@@ -206,10 +216,9 @@ def update_block(
 
     Owner: row.
     """
-    cdef Py_ssize_t tile, first, rows, s, row
+    cdef Py_ssize_t tile, first, rows, s
     cdef Py_ssize_t width = weights.shape[1], n_samples = vectors.shape[0]
     cdef Py_ssize_t sample_step = delta.strides[0] // <Py_ssize_t>sizeof(float)
-    cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
     cdef float* g = NULL
     cdef float* g_bias = NULL
     cdef float one = 1
@@ -230,10 +239,8 @@ def update_block(
             for s in range(rows):
                 if first + TILE + s < ids.shape[0]:
                     prefetch_entry(ids[first + TILE + s], bias, bias_m, bias_v)
-                row = ids[first + s]
-                step_row(leaf, values, row, width, g + s * width, &weights[row, 0],
-                         &weights_m[row, 0] if has_m else NULL,
-                         &weights_v[row, 0] if has_v else NULL)
+                step_row(leaf, values, ids[first + s], g + s * width, weights, weights_m,
+                         weights_v, NULL)
             step_entries(leaf, values, rows, &ids[first], g_bias, bias, bias_m, bias_v)
 
 
@@ -259,4 +266,4 @@ def update_bias(
         leaf.gemm(1, width, delta.shape[0], &one, 0, 0, &delta[0, 0], width, g, width, NULL)
         leaf.step(&optimizer.values, width, g, &bias[0],
                   &bias_m[0] if bias_m.shape[0] > 0 else NULL,
-                  &bias_v[0] if bias_v.shape[0] > 0 else NULL)
+                  &bias_v[0] if bias_v.shape[0] > 0 else NULL, NULL)

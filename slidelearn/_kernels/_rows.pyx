@@ -9,13 +9,14 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from ._simd cimport (
-    ENTRIES, READ_AHEAD, STEP_AHEAD, Optimizer, active_leaf, axpy_row, dot_row, leaf_t, optimizer_t,
-    prefetch, prefetch_entry, prefetch_rows, row_t, rows_ahead, step_entries, step_row,
+    ENTRIES, READ_AHEAD, STEP_AHEAD, Optimizer, active_leaf, axpy_row, dot_row, find_row, leaf_t,
+    optimizer_t, prefetch, prefetch_entry, row_t, rows_ahead, step_entries, step_row,
 )
 
 
 cdef enum:
     SAMPLES = 4  # whose rows a thread combines before it looks for more
+    ROWS = 64  # that a thread steps before it looks for more
 
 
 def combine_rows(
@@ -46,21 +47,35 @@ cdef void _combine_rows(
     const float[::1] data, const int64_t[::1] rows, const float[:, ::1] weights,
     const float[::1] start, float[:, ::1] out,
 ) noexcept nogil:
-    """Samples from `first` to `last`; the next one's first rows are asked for before this one."""
-    cdef Py_ssize_t width = weights.shape[1], size = width * sizeof(float), i, p, begin, end
-    cdef Py_ssize_t ahead = rows_ahead(READ_AHEAD, width, weights)
+    """Samples from `first` to `last`: a row that is read asks for one that comes later."""
+    cdef Py_ssize_t width = weights.shape[1], size = width * sizeof(float), i, p
+    cdef Py_ssize_t later = first, entry = indptr[rows[first]]
     cdef const leaf_t* leaf = active_leaf()
+    cdef const float* wanted
+    for p in range(rows_ahead(READ_AHEAD, width, weights)):
+        wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
+        if wanted != NULL:
+            prefetch(wanted, size)
     for i in range(first, last):
-        if i + 1 < last:
-            begin, end = indptr[rows[i + 1]], indptr[rows[i + 1] + 1]
-            for p in range(begin, min(begin + ahead, end)):
-                prefetch(&weights[indices[p], 0], size)
-        begin, end = indptr[rows[i]], indptr[rows[i] + 1]
         memcpy(&out[i, 0], &start[0], size)
-        for p in range(begin, end):
-            if p + ahead < end:
-                prefetch(&weights[indices[p + ahead], 0], size)
-            leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0])
+        for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
+            leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0], wanted)
+
+
+cdef inline const float* _next_row(
+    Py_ssize_t* i, Py_ssize_t* p, Py_ssize_t last, const int64_t[::1] indptr,
+    const int32_t[::1] indices, const int64_t[::1] rows, const float[:, ::1] weights,
+) noexcept nogil:
+    """The row of entry p of sample i, or of the first entry behind it before sample `last`, or
+    NULL; i and p become those of the entry behind that one."""
+    while p[0] == indptr[rows[i[0]] + 1]:
+        if i[0] + 1 >= last:
+            return NULL
+        i[0] += 1
+        p[0] = indptr[rows[i[0]]]
+    p[0] += 1
+    return &weights[indices[p[0] - 1], 0]
 
 
 def add_rows(
@@ -75,17 +90,24 @@ def add_rows(
 
     Owner: sample.
     """
-    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
-    cdef const leaf_t* leaf = active_leaf()
-    if width == 0:
+    cdef Py_ssize_t i
+    if weights.shape[1] == 0:
         return
-    ahead = rows_ahead(READ_AHEAD, width, weights)
     for i in prange(out.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
-        for p in range(indptr[i], indptr[i + 1]):
-            if p + ahead < indices.shape[0]:
-                prefetch(&weights[indices[p + ahead], 0], width * sizeof(row_t))
-            axpy_row(leaf, width, data[p], &weights[indices[p], 0], &out[i, 0])
+        _add_rows(indptr[i], indptr[i + 1], indices, data, weights, &out[i, 0])
+
+
+cdef void _add_rows(
+    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] indices, const float[::1] data,
+    const row_t[:, ::1] weights, float* out,
+) noexcept nogil:
+    cdef Py_ssize_t p, width = weights.shape[1], ahead = rows_ahead(READ_AHEAD, width, weights)
+    cdef const leaf_t* leaf = active_leaf()
+    cdef const row_t* wanted
+    for p in range(begin, end):
+        wanted = &weights[indices[p + ahead], 0] if p + ahead < indices.shape[0] else NULL
+        axpy_row(leaf, width, data[p], &weights[indices[p], 0], out, wanted)
 
 
 def pair_logits(
@@ -101,18 +123,28 @@ def pair_logits(
 
     Owner: sample.
     """
-    cdef Py_ssize_t i, p, ahead, width = weights.shape[1]
-    cdef const leaf_t* leaf = active_leaf()
-    ahead = rows_ahead(READ_AHEAD, width, weights)
+    cdef Py_ssize_t i
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="dynamic",
                     chunksize=4):
-        for p in range(indptr[i], indptr[i + 1]):
-            out[p] = bias[indices[p]]
-            if width > 0:
-                if p + ahead < indices.shape[0]:
-                    prefetch(&bias[indices[p + ahead]], sizeof(float))
-                    prefetch(&weights[indices[p + ahead], 0], width * sizeof(row_t))
-                out[p] = out[p] + dot_row(leaf, width, &hidden[i, 0], &weights[indices[p], 0])
+        _pair_logits(indptr[i], indptr[i + 1], indices, hidden[i], weights, bias, out)
+
+
+cdef void _pair_logits(
+    Py_ssize_t begin, Py_ssize_t end, const int32_t[::1] indices, const float[::1] hidden,
+    const row_t[:, ::1] weights, const float[::1] bias, float[::1] out,
+) noexcept nogil:
+    cdef Py_ssize_t p, width = weights.shape[1], ahead = rows_ahead(READ_AHEAD, width, weights)
+    cdef const leaf_t* leaf = active_leaf()
+    cdef const row_t* wanted
+    for p in range(begin, end):
+        out[p] = bias[indices[p]]
+        if width == 0:
+            continue
+        wanted = NULL
+        if p + ahead < indices.shape[0]:
+            wanted = &weights[indices[p + ahead], 0]
+            prefetch(&bias[indices[p + ahead]], sizeof(float))
+        out[p] = out[p] + dot_row(leaf, width, &hidden[0], &weights[indices[p], 0], wanted)
 
 
 def update_rows(
@@ -134,26 +166,37 @@ def update_rows(
     The groups are those of `group_by_column`, none of them empty; `gradient` is scratch,
     (n_threads, width); `m` and `v` may be empty where the solver doesn't use them. Owner: row.
     """
-    cdef Py_ssize_t j, q, width = weights.shape[1], row, ahead
-    cdef float* g = NULL
-    cdef const leaf_t* leaf = active_leaf()
-    cdef const optimizer_t* values = &optimizer.values
-    if width == 0:
+    cdef Py_ssize_t first
+    if weights.shape[1] == 0:
         return
-    ahead = rows_ahead(STEP_AHEAD, width, weights)
     with nogil, parallel(num_threads=n_threads):
-        g = &gradient[threadid(), 0]
-        for j in prange(columns.shape[0], schedule="dynamic", chunksize=64):
-            if j + ahead < columns.shape[0]:
-                prefetch_rows(columns[j + ahead], weights, m, v)
-            q = starts[j]
-            leaf.scaled(width, data[positions[q]], &vectors[samples[q], 0], g)
-            for q in range(starts[j] + 1, starts[j + 1]):
-                leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g)
-            row = columns[j]
-            step_row(leaf, values, row, width, g, &weights[row, 0],
-                     &m[row, 0] if m.shape[0] > 0 else NULL,
-                     &v[row, 0] if v.shape[0] > 0 else NULL)
+        for first in prange(0, columns.shape[0], ROWS, schedule="dynamic"):
+            _update_rows(first, min(first + ROWS, columns.shape[0]), columns, starts, samples,
+                         positions, data, vectors, &optimizer.values, weights, m, v,
+                         &gradient[threadid(), 0])
+
+
+cdef void _update_rows(
+    Py_ssize_t first, Py_ssize_t last, const int32_t[::1] columns, const int64_t[::1] starts,
+    const int32_t[::1] samples, const int64_t[::1] positions, const float[::1] data,
+    const float[:, ::1] vectors, const optimizer_t* optimizer, row_t[:, ::1] weights,
+    row_t[:, ::1] m, row_t[:, ::1] v, float* g,
+) noexcept nogil:
+    """Groups from `first` to `last`: a row that is stepped asks for one that comes later."""
+    cdef Py_ssize_t j, q, later, width = weights.shape[1]
+    cdef Py_ssize_t ahead = rows_ahead(STEP_AHEAD, width, weights)
+    cdef const leaf_t* leaf = active_leaf()
+    cdef row_t* wanted[3]
+    for j in range(first, last):
+        q = starts[j]
+        leaf.scaled(width, data[positions[q]], &vectors[samples[q], 0], g)
+        for q in range(starts[j] + 1, starts[j + 1]):
+            leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g, NULL)
+        later = j + ahead
+        if later < columns.shape[0]:
+            find_row(columns[later], weights, m, v, wanted)
+        step_row(leaf, optimizer, columns[j], g, weights, m, v,
+                 wanted if later < columns.shape[0] else NULL)
 
 
 def update_entries(

@@ -31,23 +31,30 @@ cdef extern from "simd/leaf_types.h" nogil:
 
     ctypedef struct leaf_t:
         const char* name
-        void (*axpy)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
-        void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y) noexcept nogil
+        void (*axpy)(Py_ssize_t n, float a, const float* x, float* y,
+                     const float* later) noexcept nogil
+        void (*axpy16)(Py_ssize_t n, float a, const uint16_t* x, float* y,
+                       const uint16_t* later) noexcept nogil
         void (*combine)(Py_ssize_t count, Py_ssize_t n, const float* a, const int32_t* places,
                         const float* x, Py_ssize_t step, float* y) noexcept nogil
         void (*scaled)(Py_ssize_t n, float a, const float* x, float* y) noexcept nogil
-        float (*dot)(Py_ssize_t n, const float* x, const float* y) noexcept nogil
-        float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y) noexcept nogil
+        float (*dot)(Py_ssize_t n, const float* x, const float* y,
+                     const float* later) noexcept nogil
+        float (*dot16)(Py_ssize_t n, const float* x, const uint16_t* y,
+                       const uint16_t* later) noexcept nogil
         float (*maximum)(Py_ssize_t n, const float* x) noexcept nogil
         double (*exp_sum)(Py_ssize_t n, float shift, float* z) noexcept nogil
         double (*sigmoid_sum)(Py_ssize_t n, float* z) noexcept nogil
         Py_ssize_t (*sparsify)(Py_ssize_t n, float least, uint64_t key, const float* x,
                                int32_t* places, float* values) noexcept nogil
         void (*step)(const optimizer_t* o, Py_ssize_t n, const float* g, float* w, float* m,
-                     float* v) noexcept nogil
+                     float* v, float** later) noexcept nogil
         void (*step16)(const optimizer_t* o, Py_ssize_t n, const float* g, uint16_t* w,
-                       uint16_t* m, uint16_t* v, uint64_t key) noexcept nogil
-        void (*widen)(Py_ssize_t n, const uint16_t* x, float* y) noexcept nogil
+                       uint16_t* m, uint16_t* v, uint64_t key,
+                       uint16_t** later) noexcept nogil
+        void (*copy)(Py_ssize_t n, const float* x, float* y, const float* later) noexcept nogil
+        void (*widen)(Py_ssize_t n, const uint16_t* x, float* y,
+                      const uint16_t* later) noexcept nogil
         void (*narrow)(Py_ssize_t n, const float* x, uint16_t* y) noexcept nogil
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
@@ -85,19 +92,27 @@ cdef inline float as_float(row_t x) noexcept nogil:
 
 
 cdef inline void axpy_row(const leaf_t* leaf, Py_ssize_t n, float a, const row_t* x,
-                          float* y) noexcept nogil:
+                          float* y, const row_t* later) noexcept nogil:
     if row_t is float:
-        leaf.axpy(n, a, x, y)
+        leaf.axpy(n, a, x, y, later)
     else:
-        leaf.axpy16(n, a, x, y)
+        leaf.axpy16(n, a, x, y, later)
 
 
 cdef inline float dot_row(const leaf_t* leaf, Py_ssize_t n, const float* x,
-                          const row_t* y) noexcept nogil:
+                          const row_t* y, const row_t* later) noexcept nogil:
     if row_t is float:
-        return leaf.dot(n, x, y)
+        return leaf.dot(n, x, y, later)
     else:
-        return leaf.dot16(n, x, y)
+        return leaf.dot16(n, x, y, later)
+
+
+cdef inline void copy_row(const leaf_t* leaf, Py_ssize_t n, const row_t* x, float* y,
+                          const row_t* later) noexcept nogil:
+    if row_t is float:
+        leaf.copy(n, x, y, later)
+    else:
+        leaf.widen(n, x, y, later)
 
 
 cdef enum:  # bytes of a layer's rows that kernels ask for, beside the next row,
@@ -111,25 +126,37 @@ cdef inline Py_ssize_t rows_ahead(Py_ssize_t n_bytes, Py_ssize_t width,
     return 1 + n_bytes // (max(width, 1) * <Py_ssize_t>sizeof(row_t))
 
 
+cdef inline void find_row(Py_ssize_t number, const row_t[:, ::1] weights,
+                          const row_t[:, ::1] m, const row_t[:, ::1] v,
+                          row_t** row) noexcept nogil:
+    """Row `number` of a layer and of both parts of its optimizer state, NULL for one that is empty."""
+    row[0] = <row_t*>&weights[number, 0]
+    row[1] = <row_t*>&m[number, 0] if m.shape[0] > 0 else NULL
+    row[2] = <row_t*>&v[number, 0] if v.shape[0] > 0 else NULL
+
+
 cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,
                                const row_t[:, ::1] m, const row_t[:, ::1] v) noexcept nogil:
     """Ask for row `number` of a layer and of its optimizer state, which may be empty."""
-    cdef Py_ssize_t size = weights.shape[1] * sizeof(row_t)
-    prefetch(&weights[number, 0], size)
-    if m.shape[0] > 0:
-        prefetch(&m[number, 0], size)
-    if v.shape[0] > 0:
-        prefetch(&v[number, 0], size)
+    cdef row_t* row[3]
+    cdef Py_ssize_t k
+    find_row(number, weights, m, v, row)
+    for k in range(3):
+        if row[k] != NULL:
+            prefetch(row[k], weights.shape[1] * sizeof(row_t))
 
 
 cdef inline void step_row(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t number,
-                          Py_ssize_t n, const float* g, row_t* w, row_t* m,
-                          row_t* v) noexcept nogil:
+                          const float* g, row_t[:, ::1] weights, row_t[:, ::1] m,
+                          row_t[:, ::1] v, row_t** later) noexcept nogil:
     """A step on row `number` of a layer; the random numbers depend on the row, not on who asks."""
+    cdef Py_ssize_t n = weights.shape[1]
+    cdef row_t* row[3]
+    find_row(number, weights, m, v, row)
     if row_t is float:
-        leaf.step(o, n, g, w, m, v)
+        leaf.step(o, n, g, row[0], row[1], row[2], later)
     else:
-        leaf.step16(o, n, g, w, m, v, rng_stream(o.key, number))
+        leaf.step16(o, n, g, row[0], row[1], row[2], rng_stream(o.key, number), later)
 
 
 cdef enum:
@@ -149,7 +176,7 @@ cdef inline void step_entries(const leaf_t* leaf, const optimizer_t* o, Py_ssize
             entries[1][j] = m[ids[j]]
         if has_v:
             entries[2][j] = v[ids[j]]
-    leaf.step(o, n, g, entries[0], entries[1], entries[2])
+    leaf.step(o, n, g, entries[0], entries[1], entries[2], NULL)
     for j in range(n):
         bias[ids[j]] = entries[0][j]
         if has_m:

@@ -63,11 +63,12 @@ cdef class Optimizer:
 
 
 def axpy(float a, const float[::1] x, float[::1] y):
-    chosen.axpy(x.shape[0], a, &x[0] if x.shape[0] else NULL, &y[0] if y.shape[0] else NULL)
+    chosen.axpy(x.shape[0], a, &x[0] if x.shape[0] else NULL, &y[0] if y.shape[0] else NULL, NULL)
 
 
 def dot(const float[::1] x, const float[::1] y):
-    return chosen.dot(x.shape[0], &x[0] if x.shape[0] else NULL, &y[0] if y.shape[0] else NULL)
+    return chosen.dot(x.shape[0], &x[0] if x.shape[0] else NULL, &y[0] if y.shape[0] else NULL,
+                      NULL)
 
 
 def maximum(const float[::1] x):
@@ -86,21 +87,21 @@ def step(Optimizer optimizer, const float[::1] g, float[::1] w, float[::1] m, fl
     if w.shape[0]:
         with nogil:
             chosen.step(&optimizer.values, w.shape[0], &g[0], &w[0],
-                        &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL)
+                        &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL, NULL)
 
 
 def step16(Optimizer optimizer, const float[::1] g, uint16_t[::1] w, uint16_t[::1] m,
            uint16_t[::1] v, uint64_t key):
     if w.shape[0]:
         chosen.step16(&optimizer.values, w.shape[0], &g[0], &w[0],
-                      &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL, key)
+                      &m[0] if m.shape[0] else NULL, &v[0] if v.shape[0] else NULL, key, NULL)
 
 
 def widen(const uint16_t[::1] x, float[::1] y):
     """y <- x, bfloat16 to float32."""
     if x.shape[0]:
         with nogil:
-            chosen.widen(x.shape[0], &x[0], &y[0])
+            chosen.widen(x.shape[0], &x[0], &y[0], NULL)
 
 
 def narrow(const float[::1] x, uint16_t[::1] y):

@@ -138,7 +138,6 @@ cdef void _update_part(
     cdef const leaf_t* leaf = active_leaf()
     cdef Py_ssize_t i, s, row, n, n_rows, n_asked, width = weights.shape[1]
     cdef Py_ssize_t every = vectors.shape[0] // TILE  # samples after which to ask for a row
-    cdef bint has_m = weights_m.shape[0] > 0, has_v = weights_v.shape[0] > 0
     cdef float g_bias[TILE]
     cdef int32_t touched[TILE]
     for i in range(vectors.shape[0]):
@@ -157,7 +156,7 @@ cdef void _update_part(
                 n_asked += 1
             while heads[i] < counts[i] and places[i, heads[i]] < first + n:
                 s = places[i, heads[i]] - first
-                leaf.axpy(width, values[i, heads[i]], &vectors[i, 0], g + s * width)
+                leaf.axpy(width, values[i, heads[i]], &vectors[i, 0], g + s * width, NULL)
                 g_bias[s] += values[i, heads[i]]
                 touched[s] = ids[first + s]
                 heads[i] += 1
@@ -166,8 +165,7 @@ cdef void _update_part(
             row = touched[s]
             if row < 0:
                 continue
-            step_row(leaf, optimizer, row, width, g + s * width, &weights[row, 0],
-                     &weights_m[row, 0] if has_m else NULL, &weights_v[row, 0] if has_v else NULL)
+            step_row(leaf, optimizer, row, g + s * width, weights, weights_m, weights_v, NULL)
             touched[n_rows], g_bias[n_rows] = row, g_bias[s]
             n_rows += 1
         step_entries(leaf, optimizer, n_rows, touched, g_bias, bias, bias_m, bias_v)

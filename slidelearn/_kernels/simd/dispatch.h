@@ -24,12 +24,17 @@
 #define UNROLL
 #endif
 
-#define FOR_SOLVER(f, o, ...)                                                       \
-    do {                                                                            \
-        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, o, __VA_ARGS__);             \
-        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, o, __VA_ARGS__);  \
-        else f(SOLVER_SGD, o, __VA_ARGS__);                                         \
+#define FOR_SOLVER(f, asks, o, ...)                                                       \
+    do {                                                                                  \
+        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, asks, o, __VA_ARGS__);             \
+        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, asks, o, __VA_ARGS__);  \
+        else f(SOLVER_SGD, asks, o, __VA_ARGS__);                                         \
     } while (0)
+
+/* The line that begins `place` bytes into a row, where one does; there is one every `step` bytes. */
+static ALWAYS_INLINE void ask_at(const void *row, ptrdiff_t place, ptrdiff_t step) {
+    if (step % CACHE_LINE == 0 || place % CACHE_LINE == 0) PREFETCH((const char *)row + place);
+}
 
 /* Line k of the columns that begin `offset` bytes into the rows of `ask`, a line of each or two. */
 static ALWAYS_INLINE void ask_for(const ask_t *ask, ptrdiff_t offset, int two, ptrdiff_t k) {
@@ -72,8 +77,8 @@ static inline float near_log2(float x) {
     {                                                                                      \
         name, LEAF(axpy), LEAF(axpy16), LEAF(combine), LEAF(scaled), LEAF(dot),            \
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
-        LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
-        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,                    \
+        LEAF(step), LEAF(step16), LEAF(copy), LEAF(widen), LEAF(narrow), LEAF(gemm),       \
+        LEAF(quantise), screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,    \
     }
 
 #define LEAF(name) scalar_##name

@@ -38,22 +38,31 @@ static ALWAYS_INLINE VF LEAF(row_n)(const int half, const void *x, ptrdiff_t i, 
     return LEAF(row)(1, part, 0);
 }
 
-/* y += a * x */
-static ALWAYS_INLINE void LEAF(axpy_row)(const int half, ptrdiff_t n, float a, const void *x,
-                                         float *y) {
+/* y += a * x. `asks`: whether there is a later row. */
+static ALWAYS_INLINE void LEAF(axpy_row)(const int half, const int asks, ptrdiff_t n, float a,
+                                         const void *x, float *y, const void *later) {
     const VF va = v_set1(a);
+    const ptrdiff_t item = half ? 2 : 4;
     ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW) v_store(y + i, v_fma(va, LEAF(row)(half, x, i), v_load(y + i)));
-    if (i < n)
+    for (; i + VW <= n; i += VW) {
+        if (asks) ask_at(later, i * item, VW * item);
+        v_store(y + i, v_fma(va, LEAF(row)(half, x, i), v_load(y + i)));
+    }
+    if (i < n) {
+        if (asks) ask_at(later, i * item, VW * item);
         v_store_n(y + i, v_fma(va, LEAF(row_n)(half, x, i, n - i), v_load_n(y + i, n - i)), n - i);
+    }
 }
 
-static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y) {
-    LEAF(axpy_row)(0, n, a, x, y);
+static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y, const float *later) {
+    if (later) LEAF(axpy_row)(0, 1, n, a, x, y, later);
+    else LEAF(axpy_row)(0, 0, n, a, x, y, NULL);
 }
 
-static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y) {
-    LEAF(axpy_row)(1, n, a, x, y);
+static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y,
+                         const uint16_t *later) {
+    if (later) LEAF(axpy_row)(1, 1, n, a, x, y, later);
+    else LEAF(axpy_row)(1, 0, n, a, x, y, NULL);
 }
 
 /* y += sum over p of a[p] * row places[p] of x, whose rows are `step` apart: for each column one
@@ -74,7 +83,7 @@ static void LEAF(combine)(ptrdiff_t count, ptrdiff_t n, const float *a, const in
     }
     if (i < n)
         for (ptrdiff_t p = 0; p < count; p++)
-            LEAF(axpy)(n - i, a[p], x + places[p] * step + i, y + i);
+            LEAF(axpy)(n - i, a[p], x + places[p] * step + i, y + i, NULL);
 }
 
 /* y <- 0 + a * x */
@@ -93,29 +102,33 @@ static ALWAYS_INLINE float LEAF(sum_parts)(VF *parts) {
 }
 
 /* The inner product of x and y. */
-static ALWAYS_INLINE float LEAF(dot_row)(const int half, ptrdiff_t n, const float *x,
-                                         const void *y) {
+static ALWAYS_INLINE float LEAF(dot_row)(const int half, const int asks, ptrdiff_t n,
+                                         const float *x, const void *y, const void *later) {
     enum { PARTS = SUM_LANES / VW };
+    const ptrdiff_t item = half ? 2 : 4;
     VF acc[PARTS];
     UNROLL for (int p = 0; p < PARTS; p++) acc[p] = v_set1(0.0f);
     ptrdiff_t i = 0;
     for (; i + SUM_LANES <= n; i += SUM_LANES)
-        UNROLL for (int p = 0; p < PARTS; p++)
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            if (asks) ask_at(later, (i + p * VW) * item, VW * item);
             acc[p] = v_fma(v_load(x + i + p * VW), LEAF(row)(half, y, i + p * VW), acc[p]);
+        }
     UNROLL for (int p = 0; p < PARTS; p++, i += VW) {
         if (i >= n) break;
         const ptrdiff_t left = n - i < VW ? n - i : VW;
+        if (asks) ask_at(later, i * item, VW * item);
         acc[p] = v_fma(v_load_n(x + i, left), LEAF(row_n)(half, y, i, left), acc[p]);
     }
     return LEAF(sum_parts)(acc);
 }
 
-static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y) {
-    return LEAF(dot_row)(0, n, x, y);
+static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y, const float *later) {
+    return later ? LEAF(dot_row)(0, 1, n, x, y, later) : LEAF(dot_row)(0, 0, n, x, y, NULL);
 }
 
-static float LEAF(dot16)(ptrdiff_t n, const float *x, const uint16_t *y) {
-    return LEAF(dot_row)(1, n, x, y);
+static float LEAF(dot16)(ptrdiff_t n, const float *x, const uint16_t *y, const uint16_t *later) {
+    return later ? LEAF(dot_row)(1, 1, n, x, y, later) : LEAF(dot_row)(1, 0, n, x, y, NULL);
 }
 
 /* max(x[0], ..., x[n-1]), -inf for n = 0; NaN may get lost. */
@@ -204,16 +217,28 @@ static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
     return v_fma(v_set1(-o->rate), g, w);
 }
 
+/* The lines of later rows that begin with column i, of which a step on `step` columns reads those of
+ * the present ones. */
+static ALWAYS_INLINE void LEAF(ask_for_step)(const int has_m, const int has_v, ptrdiff_t item,
+                                             ptrdiff_t step, const void *const *later,
+                                             ptrdiff_t i) {
+    ask_at(later[0], i * item, step * item);
+    if (has_m) ask_at(later[1], i * item, step * item);
+    if (has_v) ask_at(later[2], i * item, step * item);
+}
+
 /* `solver` is a constant at each call, and of `o` there is a copy that no store can change: so the
  * loops have neither branches nor loads that are always the same. */
-static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *given, ptrdiff_t n,
-                                          const float *g, float *w, float *m, float *v) {
+static ALWAYS_INLINE void LEAF(step_with)(const int solver, const int asks,
+                                          const optimizer_t *given, ptrdiff_t n, const float *g,
+                                          float *w, float *m, float *v, float *const *later) {
     const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
     optimizer_t o = *given;
     VF vm = v_set1(0.0f), vv = v_set1(0.0f);
     ptrdiff_t i = 0;
     o.solver = solver;
     for (; i + VW <= n; i += VW) {
+        if (asks) LEAF(ask_for_step)(has_m, has_v, 4, VW, (const void *const *)later, i);
         if (has_m) vm = v_load(m + i);
         if (has_v) vv = v_load(v + i);
         v_store(w + i, LEAF(v_step)(&o, v_load(g + i), v_load(w + i), &vm, &vv));
@@ -222,6 +247,7 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *g
     }
     if (i < n) {
         ptrdiff_t left = n - i;
+        if (asks) LEAF(ask_for_step)(has_m, has_v, 4, VW, (const void *const *)later, i);
         if (has_m) vm = v_load_n(m + i, left);
         if (has_v) vv = v_load_n(v + i, left);
         v_store_n(w + i, LEAF(v_step)(&o, v_load_n(g + i, left), v_load_n(w + i, left), &vm, &vv),
@@ -232,15 +258,35 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *g
 }
 
 static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
-                       float *v) {
-    FOR_SOLVER(LEAF(step_with), o, n, g, w, m, v);
+                       float *v, float *const *later) {
+    if (later) FOR_SOLVER(LEAF(step_with), 1, o, n, g, w, m, v, later);
+    else FOR_SOLVER(LEAF(step_with), 0, o, n, g, w, m, v, NULL);
+}
+
+/* y <- x */
+static ALWAYS_INLINE void LEAF(copy_row)(const int half, const int asks, ptrdiff_t n,
+                                         const void *x, float *y, const void *later) {
+    const ptrdiff_t item = half ? 2 : 4;
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) {
+        if (asks) ask_at(later, i * item, VW * item);
+        v_store(y + i, LEAF(row)(half, x, i));
+    }
+    if (i < n) {
+        if (asks) ask_at(later, i * item, VW * item);
+        v_store_n(y + i, LEAF(row_n)(half, x, i, n - i), n - i);
+    }
+}
+
+static void LEAF(copy)(ptrdiff_t n, const float *x, float *y, const float *later) {
+    if (later) LEAF(copy_row)(0, 1, n, x, y, later);
+    else LEAF(copy_row)(0, 0, n, x, y, NULL);
 }
 
 /* y <- x, from bfloat16 */
-static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y) {
-    ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW) v_store(y + i, as_vf(vi_shl(vi_load16(x + i), 16)));
-    for (; i < n; i++) y[i] = float_of_bfloat16(x[i]);
+static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y, const uint16_t *later) {
+    if (later) LEAF(copy_row)(1, 1, n, x, y, later);
+    else LEAF(copy_row)(1, 0, n, x, y, NULL);
 }
 
 /* x as bfloat16 in the low halves of the lanes: rounded up where the half that falls away is at
@@ -352,16 +398,21 @@ static ALWAYS_INLINE void LEAF(step_pairs)(const int solver, const optimizer_t *
 }
 
 /* See `step_with`. */
-static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t *given,
-                                            ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
-                                            uint16_t *v, uint64_t key) {
+static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const int asks,
+                                            const optimizer_t *given, ptrdiff_t n, const float *g,
+                                            uint16_t *w, uint16_t *m, uint16_t *v, uint64_t key,
+                                            uint16_t *const *later) {
+    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
     optimizer_t o = *given;
     ptrdiff_t i = 0;
     o.solver = solver;
-    for (; i + 2 * VW <= n; i += 2 * VW)
+    for (; i + 2 * VW <= n; i += 2 * VW) {
+        if (asks) LEAF(ask_for_step)(has_m, has_v, 2, 2 * VW, (const void *const *)later, i);
         LEAF(step_pairs)(solver, &o, g + i, w + i, m ? m + i : m, v ? v + i : v,
                          LEAF(v_random)(key, i / 2));
+    }
     if (i < n) {
+        if (asks) LEAF(ask_for_step)(has_m, has_v, 2, 2 * VW, (const void *const *)later, i);
         const ptrdiff_t left = n - i, size = left * sizeof(uint16_t);
         float gradient[2 * VW] = {0};
         uint16_t part[3][2 * VW] = {{0}}, *arrays[3] = {w, m, v};
@@ -376,8 +427,9 @@ static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t 
 }
 
 static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
-                         uint16_t *m, uint16_t *v, uint64_t key) {
-    FOR_SOLVER(LEAF(step16_with), o, n, g, w, m, v, key);
+                         uint16_t *m, uint16_t *v, uint64_t key, uint16_t *const *later) {
+    if (later) FOR_SOLVER(LEAF(step16_with), 1, o, n, g, w, m, v, key, later);
+    else FOR_SOLVER(LEAF(step16_with), 0, o, n, g, w, m, v, key, NULL);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at

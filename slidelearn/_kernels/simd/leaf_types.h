@@ -23,7 +23,9 @@ typedef struct {
 } optimizer_t;
 
 /* Rows, `item` bytes a column, of which a product asks for the columns that it computes: they
- * arrive while it works, a line at a time, as the processor can't wait for many at once. */
+ * arrive while it works, a line at a time, as the processor can't wait for many at once. Likewise
+ * `later` of other leaves: a row of the kind that they read, or rows of weights and of optimizer
+ * state, whose lines they ask for one by one; NULL for none. */
 typedef struct {
     const char *const *rows;
     ptrdiff_t n, item;
@@ -39,22 +41,25 @@ enum { RANK_ROOM = 512, BOUND_LANES = 16 };
 
 typedef struct {
     const char *name;
-    void (*axpy)(ptrdiff_t n, float a, const float *x, float *y);
-    void (*axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y);
+    void (*axpy)(ptrdiff_t n, float a, const float *x, float *y, const float *later);
+    void (*axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y,
+                   const uint16_t *later);
     void (*combine)(ptrdiff_t count, ptrdiff_t n, const float *a, const int32_t *places,
                     const float *x, ptrdiff_t step, float *y);
     void (*scaled)(ptrdiff_t n, float a, const float *x, float *y);
-    float (*dot)(ptrdiff_t n, const float *x, const float *y);
-    float (*dot16)(ptrdiff_t n, const float *x, const uint16_t *y);
+    float (*dot)(ptrdiff_t n, const float *x, const float *y, const float *later);
+    float (*dot16)(ptrdiff_t n, const float *x, const uint16_t *y, const uint16_t *later);
     float (*maximum)(ptrdiff_t n, const float *x);
     double (*exp_sum)(ptrdiff_t n, float shift, float *z);
     double (*sigmoid_sum)(ptrdiff_t n, float *z);
     ptrdiff_t (*sparsify)(ptrdiff_t n, float least, uint64_t key, const float *x, int32_t *places,
                           float *values);
-    void (*step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m, float *v);
+    void (*step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m, float *v,
+                 float *const *later);
     void (*step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
-                   uint16_t *v, uint64_t key);
-    void (*widen)(ptrdiff_t n, const uint16_t *x, float *y);
+                   uint16_t *v, uint64_t key, uint16_t *const *later);
+    void (*copy)(ptrdiff_t n, const float *x, float *y, const float *later);
+    void (*widen)(ptrdiff_t n, const uint16_t *x, float *y, const uint16_t *later);
     void (*narrow)(ptrdiff_t n, const float *x, uint16_t *y);
     void (*gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                  ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,

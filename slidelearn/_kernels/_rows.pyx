@@ -14,7 +14,12 @@ from ._simd cimport (
 )
 
 
+cdef extern from "prefetch.h" nogil:
+    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
+                      Py_ssize_t i, Py_ssize_t n)
+
 cdef enum:
+    ENTRIES_AHEAD = 4  # samples before which their entries are asked for
     SAMPLES = 4  # whose rows a thread combines before it looks for more
     ROWS = 64  # that a thread steps before it looks for more
 
@@ -57,10 +62,23 @@ cdef void _combine_rows(
         if wanted != NULL:
             prefetch(wanted, size)
     for i in range(first, last):
+        _ask_for_entries(i, indptr, indices, data, rows)
         memcpy(&out[i, 0], &start[0], size)
         for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
             wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
             leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0], wanted)
+
+
+cdef inline void _ask_for_entries(
+    Py_ssize_t i, const int64_t[::1] indptr, const int32_t[::1] indices, const float[::1] data,
+    const int64_t[::1] rows,
+) noexcept nogil:
+    # Entries of samples soon after the i-th of a batch, whose order isn't that of the matrix.
+    cdef Py_ssize_t later = i + ENTRIES_AHEAD, n = indices.shape[0], begin
+    prefetch_csr(&indptr[0], &indices[0] if n > 0 else NULL, &rows[0], i, rows.shape[0])
+    if later < rows.shape[0] and n > 0:
+        begin = indptr[rows[later]]
+        prefetch(&data[0] + begin, (indptr[rows[later] + 1] - begin) * sizeof(float))
 
 
 cdef inline const float* _next_row(

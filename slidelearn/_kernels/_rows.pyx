@@ -57,7 +57,7 @@ cdef void _combine_rows(
     cdef Py_ssize_t later = first, entry = indptr[rows[first]]
     cdef const leaf_t* leaf = active_leaf()
     cdef const float* wanted
-    for p in range(rows_ahead(READ_AHEAD, width, weights)):
+    for _ in range(rows_ahead(READ_AHEAD, width, weights)):
         wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
         if wanted != NULL:
             prefetch(wanted, size)

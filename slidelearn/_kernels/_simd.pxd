@@ -129,7 +129,7 @@ cdef inline Py_ssize_t rows_ahead(Py_ssize_t n_bytes, Py_ssize_t width,
 cdef inline void find_row(Py_ssize_t number, const row_t[:, ::1] weights,
                           const row_t[:, ::1] m, const row_t[:, ::1] v,
                           row_t** row) noexcept nogil:
-    """Row `number` of a layer and of both parts of its optimizer state, NULL for one that is empty."""
+    """Row `number` of a layer and of its optimizer state, NULL for a part that is empty."""
     row[0] = <row_t*>&weights[number, 0]
     row[1] = <row_t*>&m[number, 0] if m.shape[0] > 0 else NULL
     row[2] = <row_t*>&v[number, 0] if v.shape[0] > 0 else NULL

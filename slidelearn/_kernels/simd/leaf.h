@@ -38,7 +38,14 @@ static ALWAYS_INLINE VF LEAF(row_n)(const int half, const void *x, ptrdiff_t i, 
     return LEAF(row)(1, part, 0);
 }
 
-/* y += a * x. `asks`: whether there is a later row. */
+/* Whether to ask for the lines of a later row one by one. Loops over single numbers, of which the
+ * compiler makes vectors, are left alone: the whole row is asked for here. */
+static ALWAYS_INLINE int LEAF(asks)(const void *later, ptrdiff_t size) {
+    if (VW == 1 && later) prefetch(later, size);
+    return VW > 1 && later;
+}
+
+/* y += a * x */
 static ALWAYS_INLINE void LEAF(axpy_row)(const int half, const int asks, ptrdiff_t n, float a,
                                          const void *x, float *y, const void *later) {
     const VF va = v_set1(a);
@@ -55,13 +62,13 @@ static ALWAYS_INLINE void LEAF(axpy_row)(const int half, const int asks, ptrdiff
 }
 
 static void LEAF(axpy)(ptrdiff_t n, float a, const float *x, float *y, const float *later) {
-    if (later) LEAF(axpy_row)(0, 1, n, a, x, y, later);
+    if (LEAF(asks)(later, 4 * n)) LEAF(axpy_row)(0, 1, n, a, x, y, later);
     else LEAF(axpy_row)(0, 0, n, a, x, y, NULL);
 }
 
 static void LEAF(axpy16)(ptrdiff_t n, float a, const uint16_t *x, float *y,
                          const uint16_t *later) {
-    if (later) LEAF(axpy_row)(1, 1, n, a, x, y, later);
+    if (LEAF(asks)(later, 2 * n)) LEAF(axpy_row)(1, 1, n, a, x, y, later);
     else LEAF(axpy_row)(1, 0, n, a, x, y, NULL);
 }
 
@@ -124,11 +131,13 @@ static ALWAYS_INLINE float LEAF(dot_row)(const int half, const int asks, ptrdiff
 }
 
 static float LEAF(dot)(ptrdiff_t n, const float *x, const float *y, const float *later) {
-    return later ? LEAF(dot_row)(0, 1, n, x, y, later) : LEAF(dot_row)(0, 0, n, x, y, NULL);
+    return LEAF(asks)(later, 4 * n) ? LEAF(dot_row)(0, 1, n, x, y, later)
+                                    : LEAF(dot_row)(0, 0, n, x, y, NULL);
 }
 
 static float LEAF(dot16)(ptrdiff_t n, const float *x, const uint16_t *y, const uint16_t *later) {
-    return later ? LEAF(dot_row)(1, 1, n, x, y, later) : LEAF(dot_row)(1, 0, n, x, y, NULL);
+    return LEAF(asks)(later, 2 * n) ? LEAF(dot_row)(1, 1, n, x, y, later)
+                                    : LEAF(dot_row)(1, 0, n, x, y, NULL);
 }
 
 /* max(x[0], ..., x[n-1]), -inf for n = 0; NaN may get lost. */
@@ -217,8 +226,14 @@ static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
     return v_fma(v_set1(-o->rate), g, w);
 }
 
-/* The lines of later rows that begin with column i, of which a step on `step` columns reads those of
- * the present ones. */
+/* See `asks`; `later` has rows of weights and of optimizer state, NULL where there are none. */
+static ALWAYS_INLINE int LEAF(asks_for_step)(const void *const *later, ptrdiff_t size) {
+    if (!later) return 0;
+    for (int r = 1; r < 3; r++) LEAF(asks)(later[r], size);
+    return LEAF(asks)(later[0], size);
+}
+
+/* The lines of later rows that begin with column i; there is one every `step` columns. */
 static ALWAYS_INLINE void LEAF(ask_for_step)(const int has_m, const int has_v, ptrdiff_t item,
                                              ptrdiff_t step, const void *const *later,
                                              ptrdiff_t i) {
@@ -259,7 +274,8 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const int asks,
 
 static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
                        float *v, float *const *later) {
-    if (later) FOR_SOLVER(LEAF(step_with), 1, o, n, g, w, m, v, later);
+    if (LEAF(asks_for_step)((const void *const *)later, 4 * n))
+        FOR_SOLVER(LEAF(step_with), 1, o, n, g, w, m, v, later);
     else FOR_SOLVER(LEAF(step_with), 0, o, n, g, w, m, v, NULL);
 }
 
@@ -279,13 +295,13 @@ static ALWAYS_INLINE void LEAF(copy_row)(const int half, const int asks, ptrdiff
 }
 
 static void LEAF(copy)(ptrdiff_t n, const float *x, float *y, const float *later) {
-    if (later) LEAF(copy_row)(0, 1, n, x, y, later);
+    if (LEAF(asks)(later, 4 * n)) LEAF(copy_row)(0, 1, n, x, y, later);
     else LEAF(copy_row)(0, 0, n, x, y, NULL);
 }
 
 /* y <- x, from bfloat16 */
 static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y, const uint16_t *later) {
-    if (later) LEAF(copy_row)(1, 1, n, x, y, later);
+    if (LEAF(asks)(later, 2 * n)) LEAF(copy_row)(1, 1, n, x, y, later);
     else LEAF(copy_row)(1, 0, n, x, y, NULL);
 }
 
@@ -428,7 +444,8 @@ static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const int asks,
 
 static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
                          uint16_t *m, uint16_t *v, uint64_t key, uint16_t *const *later) {
-    if (later) FOR_SOLVER(LEAF(step16_with), 1, o, n, g, w, m, v, key, later);
+    if (LEAF(asks_for_step)((const void *const *)later, 2 * n))
+        FOR_SOLVER(LEAF(step16_with), 1, o, n, g, w, m, v, key, later);
     else FOR_SOLVER(LEAF(step16_with), 0, o, n, g, w, m, v, key, NULL);
 }
 

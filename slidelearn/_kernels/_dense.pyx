@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ._simd cimport (
-    READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, copy_row, find_row, leaf_t, optimizer_t,
-    prefetch, prefetch_entry, row_t, rows_ahead, step_entries, step_row,
+    READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, find_row, leaf_t, optimizer_t, prefetch,
+    prefetch_entry, row_t, rows_ahead, step_entries, step_row,
 )
 
 cdef extern from "rng.h" nogil:
@@ -98,33 +98,21 @@ def gather_rows(
 
     Owner: row of `out`.
     """
-    cdef Py_ssize_t first
-    for first in prange(0, ids.shape[0], TILE, nogil=True, num_threads=n_threads,
-                        schedule="static"):
-        _gather_rows(first, min(first + TILE, ids.shape[0]), weights, bias, correction, ids, out,
-                     out_bias)
-
-
-cdef void _gather_rows(
-    Py_ssize_t first, Py_ssize_t last, const row_t[:, ::1] weights, const float[::1] bias,
-    const float[::1] correction, const int32_t[::1] ids, float[:, ::1] out, float[::1] out_bias,
-) noexcept nogil:
-    """Rows from `first` to `last`: one that is copied asks for one that comes later."""
-    cdef Py_ssize_t s, later, width = weights.shape[1]
-    cdef Py_ssize_t ahead = rows_ahead(READ_AHEAD, width, weights)
+    cdef Py_ssize_t s, ahead, width = weights.shape[1]
     cdef const leaf_t* leaf = active_leaf()
-    cdef const row_t* wanted
-    for s in range(first, last):
+    ahead = rows_ahead(READ_AHEAD, width, weights)
+    for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
         out_bias[s] = bias[ids[s]] - correction[ids[s]]
         if width == 0:
             continue
-        later = s + ahead
-        wanted = NULL
-        if later < ids.shape[0]:
-            wanted = &weights[ids[later], 0]
-            prefetch(&bias[ids[later]], sizeof(float))
-            prefetch(&correction[ids[later]], sizeof(float))
-        copy_row(leaf, width, &weights[ids[s], 0], &out[s, 0], wanted)
+        if s + ahead < ids.shape[0]:
+            prefetch(&weights[ids[s + ahead], 0], width * sizeof(row_t))
+            prefetch(&bias[ids[s + ahead]], sizeof(float))
+            prefetch(&correction[ids[s + ahead]], sizeof(float))
+        if row_t is float:
+            memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
+        else:
+            leaf.widen(width, &weights[ids[s], 0], &out[s, 0])
 
 
 def block_logits(

@@ -52,9 +52,7 @@ cdef extern from "simd/leaf_types.h" nogil:
         void (*step16)(const optimizer_t* o, Py_ssize_t n, const float* g, uint16_t* w,
                        uint16_t* m, uint16_t* v, uint64_t key,
                        uint16_t** later) noexcept nogil
-        void (*copy)(Py_ssize_t n, const float* x, float* y, const float* later) noexcept nogil
-        void (*widen)(Py_ssize_t n, const uint16_t* x, float* y,
-                      const uint16_t* later) noexcept nogil
+        void (*widen)(Py_ssize_t n, const uint16_t* x, float* y) noexcept nogil
         void (*narrow)(Py_ssize_t n, const float* x, uint16_t* y) noexcept nogil
         void (*gemm)(Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t depth, const float* a,
                      Py_ssize_t a_row, Py_ssize_t a_step, const float* b, Py_ssize_t b_step,
@@ -105,14 +103,6 @@ cdef inline float dot_row(const leaf_t* leaf, Py_ssize_t n, const float* x,
         return leaf.dot(n, x, y, later)
     else:
         return leaf.dot16(n, x, y, later)
-
-
-cdef inline void copy_row(const leaf_t* leaf, Py_ssize_t n, const row_t* x, float* y,
-                          const row_t* later) noexcept nogil:
-    if row_t is float:
-        leaf.copy(n, x, y, later)
-    else:
-        leaf.widen(n, x, y, later)
 
 
 cdef enum:  # bytes of a layer's rows that kernels ask for, beside the next row,

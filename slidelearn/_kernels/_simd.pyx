@@ -101,7 +101,7 @@ def widen(const uint16_t[::1] x, float[::1] y):
     """y <- x, bfloat16 to float32."""
     if x.shape[0]:
         with nogil:
-            chosen.widen(x.shape[0], &x[0], &y[0], NULL)
+            chosen.widen(x.shape[0], &x[0], &y[0])
 
 
 def narrow(const float[::1] x, uint16_t[::1] y):

@@ -31,7 +31,7 @@ cdef void _add_products(const leaf_t* leaf, Py_ssize_t rows, Py_ssize_t block, P
         while first < width:
             n = min(<Py_ssize_t>SLICE, width - first)
             for c in range(rows):
-                leaf.widen(n, weights + c * width + first, wide + c * SLICE, NULL)
+                leaf.widen(n, weights + c * width + first, wide + c * SLICE)
             leaf.gemm(rows, block, n, wide, SLICE, 1, hidden + first * block, block, z, block,
                       NULL)
             first += n

@@ -77,8 +77,8 @@ static inline float near_log2(float x) {
     {                                                                                      \
         name, LEAF(axpy), LEAF(axpy16), LEAF(combine), LEAF(scaled), LEAF(dot),            \
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
-        LEAF(step), LEAF(step16), LEAF(copy), LEAF(widen), LEAF(narrow), LEAF(gemm),       \
-        LEAF(quantise), screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,    \
+        LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
+        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,                    \
     }
 
 #define LEAF(name) scalar_##name

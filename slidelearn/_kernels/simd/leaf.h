@@ -279,30 +279,11 @@ static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float 
     else FOR_SOLVER(LEAF(step_with), 0, o, n, g, w, m, v, NULL);
 }
 
-/* y <- x */
-static ALWAYS_INLINE void LEAF(copy_row)(const int half, const int asks, ptrdiff_t n,
-                                         const void *x, float *y, const void *later) {
-    const ptrdiff_t item = half ? 2 : 4;
-    ptrdiff_t i = 0;
-    for (; i + VW <= n; i += VW) {
-        if (asks) ask_at(later, i * item, VW * item);
-        v_store(y + i, LEAF(row)(half, x, i));
-    }
-    if (i < n) {
-        if (asks) ask_at(later, i * item, VW * item);
-        v_store_n(y + i, LEAF(row_n)(half, x, i, n - i), n - i);
-    }
-}
-
-static void LEAF(copy)(ptrdiff_t n, const float *x, float *y, const float *later) {
-    if (LEAF(asks)(later, 4 * n)) LEAF(copy_row)(0, 1, n, x, y, later);
-    else LEAF(copy_row)(0, 0, n, x, y, NULL);
-}
-
 /* y <- x, from bfloat16 */
-static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y, const uint16_t *later) {
-    if (LEAF(asks)(later, 2 * n)) LEAF(copy_row)(1, 1, n, x, y, later);
-    else LEAF(copy_row)(1, 0, n, x, y, NULL);
+static void LEAF(widen)(ptrdiff_t n, const uint16_t *x, float *y) {
+    ptrdiff_t i = 0;
+    for (; i + VW <= n; i += VW) v_store(y + i, as_vf(vi_shl(vi_load16(x + i), 16)));
+    for (; i < n; i++) y[i] = float_of_bfloat16(x[i]);
 }
 
 /* x as bfloat16 in the low halves of the lanes: rounded up where the half that falls away is at

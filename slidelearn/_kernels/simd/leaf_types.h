@@ -58,8 +58,7 @@ typedef struct {
                  float *const *later);
     void (*step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w, uint16_t *m,
                    uint16_t *v, uint64_t key, uint16_t *const *later);
-    void (*copy)(ptrdiff_t n, const float *x, float *y, const float *later);
-    void (*widen)(ptrdiff_t n, const uint16_t *x, float *y, const uint16_t *later);
+    void (*widen)(ptrdiff_t n, const uint16_t *x, float *y);
     void (*narrow)(ptrdiff_t n, const float *x, uint16_t *y);
     void (*gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const float *a,
                  ptrdiff_t a_row, ptrdiff_t a_step, const float *b, ptrdiff_t b_step, float *c,

@@ -7,9 +7,7 @@ class) is written by one thread, which needs to know all samples of the batch th
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t
 
-cdef extern from "prefetch.h" nogil:
-    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
-                      Py_ssize_t i, Py_ssize_t n)
+from ._simd cimport prefetch_csr
 
 
 def group_by_column(

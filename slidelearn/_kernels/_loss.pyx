@@ -8,11 +8,7 @@ from cython.parallel cimport prange
 from libc.math cimport log
 from libc.stdint cimport int32_t, int64_t
 
-from ._simd cimport active_leaf, leaf_t, prefetch
-
-cdef extern from "prefetch.h" nogil:
-    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
-                      Py_ssize_t i, Py_ssize_t n)
+from ._simd cimport active_leaf, leaf_t, prefetch, prefetch_csr
 
 cdef enum:
     SLOTS_AHEAD = 4  # samples before which the slots of labels are asked for

@@ -10,13 +10,9 @@ from libc.string cimport memcpy
 
 from ._simd cimport (
     ENTRIES, READ_AHEAD, STEP_AHEAD, Optimizer, active_leaf, axpy_row, dot_row, find_row, leaf_t,
-    optimizer_t, prefetch, prefetch_entry, row_t, rows_ahead, step_entries, step_row,
+    optimizer_t, prefetch, prefetch_csr, prefetch_entry, row_t, rows_ahead, step_entries, step_row,
 )
 
-
-cdef extern from "prefetch.h" nogil:
-    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
-                      Py_ssize_t i, Py_ssize_t n)
 
 cdef enum:
     ENTRIES_AHEAD = 4  # samples before which their entries are asked for
@@ -201,20 +197,21 @@ cdef void _update_rows(
     row_t[:, ::1] m, row_t[:, ::1] v, float* g,
 ) noexcept nogil:
     """Groups from `first` to `last`: a row that is stepped asks for one that comes later."""
-    cdef Py_ssize_t j, q, later, width = weights.shape[1]
+    cdef Py_ssize_t j, q, width = weights.shape[1]
     cdef Py_ssize_t ahead = rows_ahead(STEP_AHEAD, width, weights)
     cdef const leaf_t* leaf = active_leaf()
     cdef row_t* wanted[3]
+    cdef row_t** ask
     for j in range(first, last):
         q = starts[j]
         leaf.scaled(width, data[positions[q]], &vectors[samples[q], 0], g)
         for q in range(starts[j] + 1, starts[j + 1]):
             leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g, NULL)
-        later = j + ahead
-        if later < columns.shape[0]:
-            find_row(columns[later], weights, m, v, wanted)
-        step_row(leaf, optimizer, columns[j], g, weights, m, v,
-                 wanted if later < columns.shape[0] else NULL)
+        ask = NULL
+        if j + ahead < columns.shape[0]:
+            find_row(columns[j + ahead], weights, m, v, wanted)
+            ask = wanted
+        step_row(leaf, optimizer, columns[j], g, weights, m, v, ask)
 
 
 def update_entries(

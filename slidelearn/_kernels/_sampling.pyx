@@ -3,9 +3,7 @@
 from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-cdef extern from "prefetch.h" nogil:
-    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
-                      Py_ssize_t i, Py_ssize_t n)
+from ._simd cimport prefetch_csr
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_bits(uint64_t key, uint64_t counter)

@@ -1,12 +1,14 @@
 """The leaf functions of the chosen instruction set, for the other kernels to cimport."""
 
-from libc.stdint cimport int8_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "rng.h" nogil:
     uint64_t rng_stream(uint64_t key, uint64_t index)
 
 cdef extern from "prefetch.h" nogil:
     void prefetch(const void* start, Py_ssize_t size)
+    void prefetch_csr(const int64_t* indptr, const int32_t* indices, const int64_t* rows,
+                      Py_ssize_t i, Py_ssize_t n)
 
 cdef extern from "simd/bfloat16.h" nogil:
     float float_of_bfloat16(uint16_t a)

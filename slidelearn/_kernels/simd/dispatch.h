@@ -24,11 +24,11 @@
 #define UNROLL
 #endif
 
-#define FOR_SOLVER(f, asks, o, ...)                                                       \
-    do {                                                                                  \
-        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, asks, o, __VA_ARGS__);             \
-        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, asks, o, __VA_ARGS__);  \
-        else f(SOLVER_SGD, asks, o, __VA_ARGS__);                                         \
+#define FOR_SOLVER(f, o, ...)                                                       \
+    do {                                                                            \
+        if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, o, __VA_ARGS__);             \
+        else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, o, __VA_ARGS__);  \
+        else f(SOLVER_SGD, o, __VA_ARGS__);                                         \
     } while (0)
 
 /* The line that begins `place` bytes into a row, where one does; there is one every `step` bytes. */

@@ -227,7 +227,7 @@ static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
 }
 
 /* See `asks`; `later` has rows of weights and of optimizer state, NULL where there are none. */
-static ALWAYS_INLINE int LEAF(asks_for_step)(const void *const *later, ptrdiff_t size) {
+static ALWAYS_INLINE int LEAF(step_asks)(const void *const *later, ptrdiff_t size) {
     if (!later) return 0;
     for (int r = 1; r < 3; r++) LEAF(asks)(later[r], size);
     return LEAF(asks)(later[0], size);
@@ -244,8 +244,8 @@ static ALWAYS_INLINE void LEAF(ask_for_step)(const int has_m, const int has_v, p
 
 /* `solver` is a constant at each call, and of `o` there is a copy that no store can change: so the
  * loops have neither branches nor loads that are always the same. */
-static ALWAYS_INLINE void LEAF(step_with)(const int solver, const int asks,
-                                          const optimizer_t *given, ptrdiff_t n, const float *g,
+static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *given,
+                                          const int asks, ptrdiff_t n, const float *g,
                                           float *w, float *m, float *v, float *const *later) {
     const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
     optimizer_t o = *given;
@@ -274,9 +274,9 @@ static ALWAYS_INLINE void LEAF(step_with)(const int solver, const int asks,
 
 static void LEAF(step)(const optimizer_t *o, ptrdiff_t n, const float *g, float *w, float *m,
                        float *v, float *const *later) {
-    if (LEAF(asks_for_step)((const void *const *)later, 4 * n))
-        FOR_SOLVER(LEAF(step_with), 1, o, n, g, w, m, v, later);
-    else FOR_SOLVER(LEAF(step_with), 0, o, n, g, w, m, v, NULL);
+    if (LEAF(step_asks)((const void *const *)later, 4 * n))
+        FOR_SOLVER(LEAF(step_with), o, 1, n, g, w, m, v, later);
+    else FOR_SOLVER(LEAF(step_with), o, 0, n, g, w, m, v, NULL);
 }
 
 /* y <- x, from bfloat16 */
@@ -395,8 +395,8 @@ static ALWAYS_INLINE void LEAF(step_pairs)(const int solver, const optimizer_t *
 }
 
 /* See `step_with`. */
-static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const int asks,
-                                            const optimizer_t *given, ptrdiff_t n, const float *g,
+static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t *given,
+                                            const int asks, ptrdiff_t n, const float *g,
                                             uint16_t *w, uint16_t *m, uint16_t *v, uint64_t key,
                                             uint16_t *const *later) {
     const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
@@ -425,9 +425,9 @@ static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const int asks,
 
 static void LEAF(step16)(const optimizer_t *o, ptrdiff_t n, const float *g, uint16_t *w,
                          uint16_t *m, uint16_t *v, uint64_t key, uint16_t *const *later) {
-    if (LEAF(asks_for_step)((const void *const *)later, 2 * n))
-        FOR_SOLVER(LEAF(step16_with), 1, o, n, g, w, m, v, key, later);
-    else FOR_SOLVER(LEAF(step16_with), 0, o, n, g, w, m, v, key, NULL);
+    if (LEAF(step_asks)((const void *const *)later, 2 * n))
+        FOR_SOLVER(LEAF(step16_with), o, 1, n, g, w, m, v, key, later);
+    else FOR_SOLVER(LEAF(step16_with), o, 0, n, g, w, m, v, key, NULL);
 }
 
 /* C[i, 0:columns] += sum over k of A[i, k] B[k, 0:columns] for `rows` <= TILE_ROWS rows of C and at

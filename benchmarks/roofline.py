@@ -18,6 +18,9 @@ Kernels of one training batch of 128 samples, at some numbers of shared classes 
         share of the peak; "block" is all three together. Weights of as many classes as the block
         has, so that they are cached ("cached"), or rows drawn afresh each time from ``--classes``
         ("RAM"), where update_block also moves 24 bytes a weight, GB/s as for update_rows.
+    in bytes: `_quantised_block.block_logits`, which training uses in place of block_logits where
+        classes are sampled; rows are rounded to 8 bits on the way. As many FLOP as block_logits
+        has, and as a share of the peak of floats, so it can be above 100 %; not part of "block".
     gather_rows: the rows that are read (4 bytes a weight; what is written stays in the cache).
     update_rows: reading and writing weights and the two moments of Adam (24 bytes a weight); rows
         drawn afresh each time, ascending, one sample each.
@@ -35,7 +38,8 @@ from common import best_time, compile_c, describe_machine, filled, on_threads
 from threadpoolctl import threadpool_limits
 
 from slidelearn import _memory
-from slidelearn._kernels import _dense, _rows, _simd
+from slidelearn._kernels import _dense, _quantised_block, _rows, _simd
+from slidelearn._training import code_scratch
 
 BATCH = 128
 FEATURES_PER_SAMPLE = 75
@@ -148,6 +152,12 @@ class Batch:
         return lambda: _dense.block_logits(self.hidden, self.block, bias, self.logits, panels,
                                            n_threads)
 
+    def quantised(self, n_threads):
+        scratch = code_scratch(BATCH, self.width, n_threads)
+        hidden, bias = np.maximum(self.hidden, 0), np.zeros(self.n_shared, np.float32)
+        return lambda: _quantised_block.block_logits(hidden, self.block, bias, self.logits,
+                                                     *scratch, n_threads)
+
     def matmul(self, n_threads):
         start = np.empty(0, np.float32)
         return lambda: _dense.matmul(self.delta, self.block, start, self.gradient, n_threads)
@@ -205,10 +215,10 @@ def compute(machine, n_classes, n_shared, width, n_threads, seconds):
     batch = Batch(n_classes or n_shared, n_shared, width)
     flop = 2 * BATCH * n_shared * width
     cells, total = [], 0.0
-    for kernel, prepare in (("block_logits", lambda: ()), ("matmul", lambda: ()),
-                            ("update_block", lambda: (batch.rows(),))):
+    for kernel, prepare in (("quantised", lambda: ()), ("block_logits", lambda: ()),
+                            ("matmul", lambda: ()), ("update_block", lambda: (batch.rows(),))):
         took = best_time(getattr(batch, kernel)(n_threads), seconds, prepare)
-        total += took
+        total += took if kernel != "quantised" else 0
         cells.append(share(flop / took / 1e9, machine.peak[n_threads]))
     moved = 24 * n_shared * width / took / 1e9
     cells.append(share(3 * flop / total / 1e9, machine.peak[n_threads]))
@@ -251,7 +261,7 @@ def main():
     machine = Machine(options)
     print(f"\nshared block of {BATCH} samples: GFLOP/s and share of the peak")
     print("thr  width classes    rows" + "".join(
-        f"{name:>16}" for name in ("block_logits", "gradient", "update_block", "block",
+        f"{name:>16}" for name in ("in bytes", "block_logits", "gradient", "update_block", "block",
                                    "update GB/s")))
     for n_threads in options.threads:
         for width in options.widths:

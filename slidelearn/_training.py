@@ -18,7 +18,15 @@ from . import _memory
 from ._active import LOOKAHEAD, ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
 from ._grouping import Groups, group_batches
-from ._kernels import _dense, _hashing, _loss, _rows, _simd, _sparse_block
+from ._kernels import (
+    _dense,
+    _hashing,
+    _loss,
+    _quantised_block,
+    _rows,
+    _simd,
+    _sparse_block,
+)
 from ._network import Layer, Network
 from ._threads import TeamSize
 from ._validation import CSR
@@ -274,11 +282,21 @@ class Trainer:
                            bias, self.n_threads)
         return block, bias
 
+    def _spares(self, n_shared: int) -> bool:
+        """Whether work on the shared classes is spared at the cost of exactness: logits from bytes,
+        and gradients of few pairs."""
+        return (self.recipe.gradient_threshold > 0
+                and n_shared not in (0, len(self.network.output.bias)))
+
     def _score(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                block_bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shared = self._scratch.logits(len(hidden), len(active.shared))
-        _dense.block_logits(hidden, block, block_bias, shared, self._scratch.panels,
-                            self.n_threads)
+        scratch = self._scratch
+        shared = scratch.logits(len(hidden), len(active.shared))
+        if self._spares(len(active.shared)):
+            _quantised_block.block_logits(hidden, block, block_bias, shared, *scratch.codes,
+                                          self.n_threads)
+        else:
+            _dense.block_logits(hidden, block, block_bias, shared, scratch.panels, self.n_threads)
         own = np.empty(len(active.own), np.float32)
         if len(own):
             output = self.network.output
@@ -300,7 +318,7 @@ class Trainer:
         """Few pairs of a sample and a shared class that stand for all. None where all are used:
         without sampling, and where more than `MAX_DENSITY` of them would be left."""
         n_shared = shared.shape[1]
-        if self.recipe.gradient_threshold == 0 or n_shared in (0, len(self.network.output.bias)):
+        if not self._spares(n_shared):
             return None
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_GRADIENT), self.step)
         pairs = self._scratch.pairs(n_shared)
@@ -381,6 +399,7 @@ class _Scratch:
         width = network.output.weights.shape[1]
         widest = max(layer.weights.shape[1] for layer in network.layers)
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
+        self.codes = code_scratch(batch_size, width, n_threads)
         tile_rows = max(_dense.TILE_ROWS, _sparse_block.TILE_ROWS)
         self.gradient = _memory.empty((n_threads, tile_rows * (widest + 1)))
         self.feature_slots = np.full((min(n_threads, LOOKAHEAD), X.shape[1]), -1, np.int32)
@@ -412,6 +431,16 @@ class _Scratch:
             self._places = _memory.empty((batch_size, room), np.int32)
             self._values = _memory.empty((batch_size, room))
         return self._counts, self._places, self._values
+
+
+def code_scratch(n_samples: int, width: int,
+                 n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`tiles`, `scales` and `scratch` of `_quantised_block.block_logits`."""
+    in_tile, of_panel = _quantised_block.TILE_SAMPLES, 2 * _quantised_block.PANEL_WIDTH
+    n_tiles, n_bytes = -(-n_samples // in_tile), -(-width // 4) * 4
+    return (_memory.empty((n_tiles, in_tile, n_bytes), np.int8),
+            _memory.empty((n_tiles, in_tile)),
+            _memory.empty((n_threads, of_panel, n_bytes), np.int8))
 
 
 def _with_room(memory: np.ndarray, n: int) -> np.ndarray:

@@ -137,6 +137,19 @@ def chain(start, a, b):
 # Linear rankers
 
 
+def quantised_block_logits(hidden, block, bias):
+    """In float32 and integers, as the kernel: the same bits."""
+    one = np.float32(1)
+
+    def encode(rows):
+        scale = np.abs(rows).max(axis=1, initial=0) / np.float32(127)
+        inverse = one / np.maximum(scale, np.finfo(np.float32).tiny)
+        return np.rint(rows * inverse[:, None]).astype(np.int64), scale
+
+    (h, h_scale), (w, w_scale) = encode(hidden), encode(block)
+    return bias + h_scale[:, None] * w_scale * (h @ w.T).astype(np.float32)
+
+
 def group_pairs(indptr, labels, rows, shortlist):
     """Of each class [(row, sign), ...]: 1 for rows that have it, -1 for those on whose shortlist it
     only is."""

@@ -12,7 +12,7 @@ import pytest
 from slidelearn import _training
 from slidelearn._active import SamplingPlan
 from slidelearn._initialisation import initialise
-from slidelearn._kernels import _hashing
+from slidelearn._kernels import _dense, _hashing
 from slidelearn._training import DivergenceError, Recipe, Trainer, log_inclusion
 from slidelearn._validation import CSR
 from tests import reference
@@ -222,6 +222,26 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
         np.testing.assert_array_equal(case.network.output.bias[rest], old[-1][3][rest])
 
 
+@pytest.fixture
+def logits_of_floats(monkeypatch):
+    """No products of bytes, so that a threshold changes nothing but gradients."""
+    def block_logits(hidden, block, bias, logits, tiles, scales, scratch, n_threads):
+        panels = np.empty((n_threads, block.shape[1] * _dense.PANEL_WIDTH), np.float32)
+        _dense.block_logits(hidden, block, bias, logits, panels, n_threads)
+
+    monkeypatch.setattr(_training._quantised_block, "block_logits", block_logits)
+
+
+@pytest.mark.parametrize("sampling", ["random", "topk"])
+def test_logits_of_bytes_are_near_those_of_floats(sampling):
+    recipe = replaced(RECIPE, plan=replaced(PLAN, sampling=sampling))
+    exact, near = (Setting(replaced(recipe, gradient_threshold=t)) for t in (0, 1e-30))
+    losses = [case.train(np.arange(BATCH)) for case in (exact, near)]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+@pytest.mark.usefixtures("logits_of_floats")
 @pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("sampling", ["random", "topk"])
 def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
@@ -272,6 +292,7 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
         assert (now[stepped] != then[stepped]).reshape(len(stepped), -1).any(axis=1).all()
 
 
+@pytest.mark.usefixtures("logits_of_floats")
 def test_many_pairs_are_all_of_them():
     dense, sparse = (Setting(replaced(RECIPE, gradient_threshold=t)) for t in (0, 1e-9))
     losses = [case.train(np.arange(BATCH)) for case in (dense, sparse)]

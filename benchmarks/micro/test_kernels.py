@@ -43,7 +43,7 @@ def labels():
 
 
 @pytest.mark.parametrize("n_threads", THREADS)
-@pytest.mark.parametrize("kernel", ["block_logits", "matmul"])
+@pytest.mark.parametrize("kernel", ["block_logits", "quantised", "matmul"])
 def test_block(benchmark, batch, kernel, n_threads):
     benchmark(getattr(batch, kernel)(n_threads))
 

@@ -69,6 +69,10 @@ cdef extern from "simd/leaf_types.h" nogil:
                        const int32_t* ids, const float* x, float* z) noexcept nogil
         void (*rank)(Py_ssize_t n, Py_ssize_t k, const float* scores, const int32_t* ids,
                      float* best, int32_t* best_ids) noexcept nogil
+        float (*encode8)(Py_ssize_t n, const float* x, int8_t* codes) noexcept nogil
+        void (*logits8)(Py_ssize_t groups, int n_samples, int n_classes, const uint8_t* h,
+                        const float* sample_scale, const int8_t* codes, const float* class_scale,
+                        const float* bias, float* z, Py_ssize_t z_row) noexcept nogil
         int fast_screen
 
     int lowest_bit(uint32_t x)

@@ -11,10 +11,11 @@
 /* panel[k * step + s] = rows[s * width + k] for s < n, k < width. */
 static inline void transpose(ptrdiff_t n, ptrdiff_t width, const float *rows, float *panel,
                              ptrdiff_t step) {
-    ptrdiff_t s = 0;
+    ptrdiff_t fours = 0;
 #ifdef __SSE2__
     const ptrdiff_t whole = width - width % 4;
-    for (; s + 4 <= n; s += 4) {
+    fours = n - n % 4;
+    for (ptrdiff_t s = 0; s < fours; s += 4) {
         const float *row = rows + s * width;
         for (ptrdiff_t k = 0; k < whole; k += 4) {
             __m128 a = _mm_loadu_ps(row + k), b = _mm_loadu_ps(row + width + k);
@@ -30,7 +31,7 @@ static inline void transpose(ptrdiff_t n, ptrdiff_t width, const float *rows, fl
             for (int r = 0; r < 4; r++) panel[k * step + s + r] = row[r * width + k];
     }
 #endif
-    for (; s < n; s++)
+    for (ptrdiff_t s = fours; s < n; s++)
         for (ptrdiff_t k = 0; k < width; k++) panel[k * step + s] = rows[s * width + k];
 }
 

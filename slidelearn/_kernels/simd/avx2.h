@@ -51,6 +51,7 @@ static inline float sum_of_8(__m256 a) {
 #define vi_set1(a) _mm256_set1_epi32((int)(a))
 #define vi_count() _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7) /* the number of each lane */
 #define vi_add(a, b) _mm256_add_epi32(a, b)
+#define vi_max(a, b) _mm256_max_epi32(a, b)
 #define vi_mul(a, b) _mm256_mullo_epi32(a, b)
 #define vi_and(a, b) _mm256_and_si256(a, b)
 #define vi_or(a, b) _mm256_or_si256(a, b)
@@ -61,6 +62,13 @@ static inline float sum_of_8(__m256 a) {
 #define vi_store16(p, a)                                                \
     _mm_storeu_si128((__m128i *)(p), _mm256_castsi256_si128(            \
         _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 8)))
+#define vi_store8(p, a) /* low bytes */                                              \
+    do {                                                                             \
+        const __m256i low = _mm256_shuffle_epi8(a, _mm256_set1_epi32(0x0C080400));   \
+        const int32_t halves[2] = {_mm256_extract_epi32(low, 0),                     \
+                                   _mm256_extract_epi32(low, 4)};                    \
+        memcpy(p, halves, 8);                                                        \
+    } while (0)
 #define vi_load_pairs(p) _mm256_loadu_si256((const __m256i *)(p))
 #define vi_store_pairs(p, a) _mm256_storeu_si256((__m256i *)(p), a)
 /* x is NaN ? a : b, lane by lane */

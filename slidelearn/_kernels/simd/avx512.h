@@ -44,6 +44,7 @@
 #define vi_count() /* the number of each lane */ \
     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define vi_add(a, b) _mm512_add_epi32(a, b)
+#define vi_max(a, b) _mm512_max_epi32(a, b) /* of numbers below 2**31 */
 #define vi_mul(a, b) _mm512_mullo_epi32(a, b)
 #define vi_and(a, b) _mm512_and_si512(a, b)
 #define vi_or(a, b) _mm512_or_si512(a, b)
@@ -52,6 +53,7 @@
 #define vi_shr(a, n) _mm512_srli_epi32(a, n)
 #define vi_load16(p) _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p)))
 #define vi_store16(p, a) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtepi32_epi16(a))
+#define vi_store8(p, a) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(a)) /* low bytes */
 #define vi_load_pairs(p) _mm512_loadu_si512(p)
 #define vi_store_pairs(p, a) _mm512_storeu_si512(p, a)
 /* x is NaN ? a : b, lane by lane */

@@ -73,12 +73,13 @@ static inline float near_log2(float x) {
 }
 
 /* The leaf functions of a level, in the order of leaf_t. */
-#define LEAF_TABLE(name, screen, fast_screen)                                              \
+#define LEAF_TABLE(name, screen, logits8, fast_screen)                                     \
     {                                                                                      \
         name, LEAF(axpy), LEAF(axpy16), LEAF(combine), LEAF(scaled), LEAF(dot),            \
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
         LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
-        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), fast_screen,                    \
+        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), LEAF(encode8), logits8,         \
+        fast_screen,                                                                       \
     }
 
 #define LEAF(name) scalar_##name
@@ -100,6 +101,8 @@ static inline float near_log2(float x) {
 #define LEAF(name) avx2_##name
 #define LEVEL_NAME "avx2"
 #include "avx2.h"
+#include "products_avx2.h"
+#define HAVE_PRODUCTS8
 #include "leaf.h"
 #include "undef.h"
 #if defined(__clang__)
@@ -115,11 +118,13 @@ static inline float near_log2(float x) {
 #include "avx512.h"
 #include "chains_avx512.h"
 #include "pack_avx512.h"
+#include "products_avx2.h"
 #define HAVE_FAST_CHAINS
 #define HAVE_PACK
 #include "leaf.h"
 #undef HAVE_FAST_CHAINS
 #undef HAVE_PACK
+#undef HAVE_PRODUCTS8
 #include "undef.h"
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -129,9 +134,9 @@ static inline float near_log2(float x) {
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vnni,prefer-vector-width=512")
 #endif
-#include "screen_vnni.h"
+#include "vnni.h"
 #define LEAF(name) avx512_##name /* all but the first pass of the pruned search */
-static const leaf_t vnni_leaf = LEAF_TABLE("avx512vnni", vnni_screen, 1);
+static const leaf_t vnni_leaf = LEAF_TABLE("avx512vnni", vnni_screen, vnni_logits8, 1);
 #undef LEAF
 #if defined(__clang__)
 #pragma clang attribute pop

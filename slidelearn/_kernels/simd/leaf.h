@@ -500,6 +500,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
         LEAF(strip)(1, j, columns - j, rows, depth, a, a_row, a_step, b, b_step, c, c_row, ask);
 }
 
+#include "bytes.h"
 #include "screen.h"
 
-static const leaf_t LEAF(leaf) = LEAF_TABLE(LEVEL_NAME, LEAF(screen), 0);
+static const leaf_t LEAF(leaf) = LEAF_TABLE(LEVEL_NAME, LEAF(screen), LEAF(logits8), 0);

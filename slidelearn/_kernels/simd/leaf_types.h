@@ -31,7 +31,8 @@ typedef struct {
     ptrdiff_t n, item;
 } ask_t;
 
-/* Pruned search (screen.h): samples and classes of a tile, and the numbers of each. */
+/* Samples and classes of a tile of products in 8 bits (screen.h, bytes.h), and the numbers of each in
+ * the pruned search (screen.h). */
 enum { SCREEN_SAMPLES = 12, SCREEN_CLASSES = 32 };
 enum { SCREEN_BASE, SCREEN_SCALE1, SCREEN_BOUND1, SCREEN_SCALE2, SCREEN_BOUND2, SCREEN_SLACK,
        CLASS_NUMBERS };
@@ -73,6 +74,10 @@ typedef struct {
                    const int32_t *ids, const float *x, float *z);
     void (*rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int32_t *ids, float *best,
                  int32_t *best_ids);
+    float (*encode8)(ptrdiff_t n, const float *x, int8_t *codes);
+    void (*logits8)(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
+                    const float *sample_scale, const int8_t *codes, const float *class_scale,
+                    const float *bias, float *z, ptrdiff_t z_row);
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
 

@@ -40,6 +40,7 @@
 #define vi_set1(a) ((uint32_t)(a))
 #define vi_count() 0u /* the number of each lane */
 #define vi_add(a, b) ((a) + (b))
+#define vi_max(a, b) ((a) > (b) ? (a) : (b))
 #define vi_mul(a, b) ((a) * (b))
 #define vi_and(a, b) ((a) & (b))
 #define vi_or(a, b) ((a) | (b))
@@ -48,6 +49,7 @@
 #define vi_shr(a, n) ((a) >> (n))
 #define vi_load16(p) ((uint32_t)*(p))            /* zero-extended */
 #define vi_store16(p, a) (*(p) = (uint16_t)(a))  /* a is below 2**16 */
+#define vi_store8(p, a) (*(p) = (int8_t)(uint8_t)(a)) /* the low byte */
 #define vi_load_pairs(p) ((uint32_t)(p)[0] | (uint32_t)(p)[1] << 16)
 #define vi_store_pairs(p, a)                     \
     do {                                         \

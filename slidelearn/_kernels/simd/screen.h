@@ -1,7 +1,7 @@
 /* The leaves of pruned top-k search (_pruned.pyx): integer products of SCREEN_SAMPLES samples with
  * SCREEN_CLASSES classes, with bounds; and exact scores of a few classes.
  *
- * dispatch.h includes this file once per instruction set; screen_vnni.h has the same with VNNI. */
+ * dispatch.h includes this file once per instruction set; vnni.h has the same with VNNI. */
 
 /* Upper bounds of the scores of some samples with some classes, and which reach a threshold.
  *

@@ -32,6 +32,7 @@
 #undef vi_set1
 #undef vi_count
 #undef vi_add
+#undef vi_max
 #undef vi_mul
 #undef vi_and
 #undef vi_or
@@ -40,6 +41,7 @@
 #undef vi_shr
 #undef vi_load16
 #undef vi_store16
+#undef vi_store8
 #undef vi_load_pairs
 #undef vi_store_pairs
 #undef vi_where_nan

@@ -1,19 +1,28 @@
-/* LEAF(screen) of screen.h with AVX-512 VNNI: the same integers; see there. */
+/* LEAF(screen) of screen.h and LEAF(logits8) of bytes.h with AVX-512 VNNI: the same integers; see
+ * there. */
 
-/* sum[i] = start[i] + the products of sample i's codes with those of 2 x 16 classes. */
-static void vnni_products(ptrdiff_t groups, const int8_t *h, const int32_t *start,
-                          const uint8_t *codes, __m512i sum[SCREEN_SAMPLES][2]) {
+/* sum[i] = start[i] + the products of sample i's codes with those of 2 x 16 classes. Of the codes of
+ * samples and of classes, one kind is unsigned: a constant at each call. */
+static ALWAYS_INLINE void vnni_products(const int unsigned_samples, ptrdiff_t groups,
+                                        const void *samples, const int32_t *start,
+                                        const void *classes, __m512i sum[SCREEN_SAMPLES][2]) {
+    const uint8_t *h = samples, *codes = classes;
     __m512i acc[SCREEN_SAMPLES][2]; /* in registers */
     UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
-        UNROLL for (int p = 0; p < 2; p++) acc[i][p] = _mm512_set1_epi32(start[i]);
+        UNROLL for (int p = 0; p < 2; p++) acc[i][p] = _mm512_set1_epi32(start ? start[i] : 0);
     for (ptrdiff_t k = 0; k < groups; k++, h += 4 * SCREEN_SAMPLES, codes += 4 * SCREEN_CLASSES) {
         const __m512i low = _mm512_loadu_si512(codes), high = _mm512_loadu_si512(codes + 64);
         UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
             int32_t four;
             memcpy(&four, h + 4 * i, 4);
             const __m512i x = _mm512_set1_epi32(four);
-            acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], low, x);
-            acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], high, x);
+            if (unsigned_samples) {
+                acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], x, low);
+                acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], x, high);
+            } else {
+                acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], low, x);
+                acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], high, x);
+            }
         }
     }
     UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
@@ -26,7 +35,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
     __m512i sum[SCREEN_SAMPLES][2];
     __m512 first[SCREEN_SAMPLES][2];
     uint32_t any = 0;
-    vnni_products(groups1, h, start, codes, sum);
+    vnni_products(0, groups1, h, start, codes, sum);
     UNROLL for (int p = 0; p < 2; p++) {
         const float *c = classes + 16 * p;
         const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
@@ -42,7 +51,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         }
     }
     if (!any) return 0;
-    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
+    vnni_products(0, groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
                   codes + 4 * groups1 * SCREEN_CLASSES, sum);
     for (int i = 0; i < SCREEN_SAMPLES; i++) kept[i] = 0;
     any = 0;
@@ -65,4 +74,14 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         }
     }
     return any ? 2 : 1;
+}
+
+static void vnni_logits8(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
+                         const float *sample_scale, const int8_t *codes, const float *class_scale,
+                         const float *bias, float *z, ptrdiff_t z_row) {
+    __m512i sum[SCREEN_SAMPLES][2];
+    int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
+    vnni_products(1, groups, h, NULL, codes, sum);
+    memcpy(sums, sum, sizeof sums);
+    avx512_scale8(n_samples, n_classes, sums, sample_scale, class_scale, bias, z, z_row);
 }

@@ -162,8 +162,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         sigmoid it is the probability of a negative class, or what that of a label lacks of 1.) Few
         pairs of a sample and a class are left then, which makes the backward pass cheap. 0 rounds
         none; nor is any rounded where all classes are active, or of classes that a sample has for
-        itself. Where gradients are rounded, scores in training come from products of 8-bit
-        integers, and are off by some hundredths; prediction always has exact ones.
+        itself. While more than an eighth of the pairs would be left, as in the first batches,
+        those below twice, four times, ... this are rounded, but none above 1/8. Where gradients
+        are rounded, scores in training come from products of 8-bit integers, and are off by some
+        hundredths; prediction always has exact ones.
 
     n_candidates : int, default=256
         Most classes that hashing adds to the active set of a sample, or that prediction by

@@ -35,6 +35,8 @@ KEY_DROPOUT, KEY_ORDER, KEY_ROUNDING, KEY_GRADIENT = range(4)  # substreams of t
 LOSSES = {"sigmoid": _loss.sigmoid_loss, "softmax": _loss.softmax_loss}
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
 MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
+MIN_DENSITY = MAX_DENSITY / 3  # below, the threshold falls again; half of it leaves twice as many
+MAX_THRESHOLD = 1 / 8  # up to which it rises where more pairs are left
 NO_VALUES = np.empty(0, np.float32)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
@@ -154,6 +156,7 @@ class Trainer:
         self.key = key
         self.team = TeamSize(n_threads)
         self.step = 0
+        self._coarseness = np.float32(1)  # what the threshold for gradients is multiplied by
         self.clock = PhaseClock()
         self.n_active = 0
         self.sampler = ActiveSetSampler(recipe.plan, labels, network.output, recipe.batch_size,
@@ -322,8 +325,18 @@ class Trainer:
             return None
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_GRADIENT), self.step)
         pairs = self._scratch.pairs(n_shared)
-        n_pairs = _sparse_block.sparsify(shared, batch.least, key, *pairs, self.n_threads)
+        n_pairs = _sparse_block.sparsify(shared, self._coarseness * batch.least, key, *pairs,
+                                         self.n_threads)
+        self._adapt(n_pairs / shared.size)
         return pairs if n_pairs <= MAX_DENSITY * shared.size else None
+
+    def _adapt(self, density: float) -> None:
+        """Choose the threshold of the next batch from how many pairs are left of this one."""
+        threshold = self._coarseness * self.recipe.gradient_threshold
+        if density > MAX_DENSITY and 2 * threshold <= MAX_THRESHOLD:
+            self._coarseness *= np.float32(2)
+        elif density < MIN_DENSITY and self._coarseness > 1:
+            self._coarseness /= np.float32(2)
 
     def _hidden_gradient(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                          shared: np.ndarray, pairs: Pairs | None, own: np.ndarray) -> np.ndarray:

@@ -267,6 +267,24 @@ def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
     assert (error <= 6 * spread / len(found)**0.5 + 1e-6).all()
 
 
+def test_the_threshold_follows_the_number_of_pairs(monkeypatch):
+    """It doubles while too many pairs are left, to 1/8 at most, and falls back to what was asked."""
+    case = Setting(replaced(RECIPE, gradient_threshold=0.02))
+    sparsify, thresholds = _training._sparse_block.sparsify, []
+    densities = [0.5, 0.2, 0.1, 0.2, 0.2, 0.04, 0.05, 0.04, 0.04, 0.04]
+
+    def recorded(gradient, least, *arguments):
+        sparsify(gradient, least, *arguments)
+        thresholds.append(float(least.max()))
+        return int(densities[len(thresholds) - 1] * gradient.size)
+
+    monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
+    for _ in densities:
+        case.train(np.arange(BATCH))
+    times = np.array(thresholds) / thresholds[0]
+    np.testing.assert_allclose(times, [1, 2, 4, 4, 4, 4, 2, 2, 1, 1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("solver", ["adagrad", "adam"])
 def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     case = Setting(replaced(RECIPE, solver=solver, gradient_threshold=1.0))

@@ -3,9 +3,9 @@
 
 /* sum[i] = start[i] + the products of sample i's codes with those of 2 x 16 classes. Of the codes of
  * samples and of classes, one kind is unsigned: a constant at each call. */
-static ALWAYS_INLINE void vnni_products(const int unsigned_samples, ptrdiff_t groups,
-                                        const void *samples, const int32_t *start,
-                                        const void *classes, __m512i sum[SCREEN_SAMPLES][2]) {
+static ALWAYS_INLINE void vnni_tile(const int unsigned_samples, ptrdiff_t groups,
+                                    const void *samples, const int32_t *start,
+                                    const void *classes, __m512i sum[SCREEN_SAMPLES][2]) {
     const uint8_t *h = samples, *codes = classes;
     __m512i acc[SCREEN_SAMPLES][2]; /* in registers */
     UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
@@ -29,13 +29,24 @@ static ALWAYS_INLINE void vnni_products(const int unsigned_samples, ptrdiff_t gr
         UNROLL for (int p = 0; p < 2; p++) sum[i][p] = acc[i][p];
 }
 
+/* Functions of their own, so that sums stay in registers. */
+static NOINLINE void vnni_products(ptrdiff_t groups, const int8_t *h, const int32_t *start,
+                                   const uint8_t *codes, __m512i sum[SCREEN_SAMPLES][2]) {
+    vnni_tile(0, groups, h, start, codes, sum);
+}
+
+static NOINLINE void vnni_products8(ptrdiff_t groups, const uint8_t *h, const int8_t *codes,
+                                    __m512i sum[SCREEN_SAMPLES][2]) {
+    vnni_tile(1, groups, h, NULL, codes, sum);
+}
+
 static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                        const float *sample, const uint8_t *codes, const float *classes,
                        float *upper, uint32_t *kept) {
     __m512i sum[SCREEN_SAMPLES][2];
     __m512 first[SCREEN_SAMPLES][2];
     uint32_t any = 0;
-    vnni_products(0, groups1, h, start, codes, sum);
+    vnni_products(groups1, h, start, codes, sum);
     UNROLL for (int p = 0; p < 2; p++) {
         const float *c = classes + 16 * p;
         const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
@@ -51,7 +62,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         }
     }
     if (!any) return 0;
-    vnni_products(0, groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
+    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
                   codes + 4 * groups1 * SCREEN_CLASSES, sum);
     for (int i = 0; i < SCREEN_SAMPLES; i++) kept[i] = 0;
     any = 0;
@@ -81,7 +92,7 @@ static void vnni_logits8(ptrdiff_t groups, int n_samples, int n_classes, const u
                          const float *bias, float *z, ptrdiff_t z_row) {
     __m512i sum[SCREEN_SAMPLES][2];
     int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
-    vnni_products(1, groups, h, NULL, codes, sum);
+    vnni_products8(groups, h, codes, sum);
     memcpy(sums, sum, sizeof sums);
     avx512_scale8(n_samples, n_classes, sums, sample_scale, class_scale, bias, z, z_row);
 }

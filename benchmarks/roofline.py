@@ -18,7 +18,7 @@ Kernels of one training batch of 128 samples, at some numbers of shared classes 
         share of the peak; "block" is all three together. Weights of as many classes as the block
         has, so that they are cached ("cached"), or rows drawn afresh each time from ``--classes``
         ("RAM"), where update_block also moves 24 bytes a weight, GB/s as for update_rows.
-    in bytes: `_quantised_block.block_logits`, which training uses in place of block_logits where
+    in bytes: `_quantised.block_logits`, which training uses in place of block_logits where
         classes are sampled; rows are rounded to 8 bits on the way. As many FLOP as block_logits
         has, and as a share of the peak of floats, so it can be above 100 %; not part of "block".
     gather_rows: the rows that are read (4 bytes a weight; what is written stays in the cache).
@@ -38,7 +38,7 @@ from common import best_time, compile_c, describe_machine, filled, on_threads
 from threadpoolctl import threadpool_limits
 
 from slidelearn import _memory
-from slidelearn._kernels import _dense, _quantised_block, _rows, _simd
+from slidelearn._kernels import _dense, _quantised, _rows, _simd
 from slidelearn._training import code_scratch
 
 BATCH = 128
@@ -155,7 +155,7 @@ class Batch:
     def quantised(self, n_threads):
         scratch = code_scratch(BATCH, self.width, n_threads)
         hidden, bias = np.maximum(self.hidden, 0), np.zeros(self.n_shared, np.float32)
-        return lambda: _quantised_block.block_logits(hidden, self.block, bias, self.logits,
+        return lambda: _quantised.block_logits(hidden, self.block, bias, self.logits,
                                                      *scratch, n_threads)
 
     def matmul(self, n_threads):

@@ -25,15 +25,12 @@ import scipy.sparse as sp
 from . import _calibration, _prediction
 from ._grouping import group_batches
 from ._kernels import _hashing, _ranker
-from ._network import Layer, Network
+from ._network import Network
+from ._shortlists import N_SHORTLIST, labels_of, shortlists
 from ._validation import CSR
 
-N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
 PENALTY = 3.0  # weight of the hinge loss if nothing was held out to choose it on
 MAX_LOSS = 2.0  # hinge loss at most, and of all classes that aren't on the shortlist
-MAX_CLASSES = 2**18  # among which shortlists look; if there are more, they look in pools
-POOL = 2**17  # classes of a pool: labels near by and random ones
-CHUNK_ROWS = 2**14  # samples that share a pool
 THRESHOLD = 0.1  # weights below, for rows of length 1, are dropped (as omikuji and PECOS do)
 COMMON, RARE, RARE_SAMPLES = 0.5, 4.0, 8.0  # how C depends on a class's samples (`rare_factor`)
 TOLERANCE = 0.1  # of the dual problem's gradient, and
@@ -142,7 +139,7 @@ def fit_ranker(network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
     starts, pair_rows, pair_sign = _pairs(shortlist, labels, rows)
     softness = np.full(X.n_rows, np.inf)
     softness[rows] = 0.5 * scale / (C * sample_weight[rows].astype(np.float64))
-    position, column = _take(labels, rows)
+    position, column = labels_of(labels, rows)
     class_softness = 1 / rare_factor(
         np.bincount(column[sample_weight[rows[position]] > 0], minlength=labels.shape[1]))
     most = int(np.diff(starts).max(initial=0))
@@ -189,7 +186,7 @@ def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: 
     classes, logits = _prediction.exact_topk(network, X, rows, ranker.shortlist_size, n_threads)
     losses = np.zeros_like(logits)
     replace(ranker, penalty=1.0).penalise(X, rows, classes, losses, n_threads)
-    position, column = _take(labels, rows)
+    position, column = labels_of(labels, rows)
     n_classes = labels.shape[1]
     truth = np.isin(classes + np.arange(len(rows))[:, None] * n_classes,
                     column + position * n_classes)
@@ -199,41 +196,6 @@ def choose_penalty(ranker: Ranker, network: Network, X: CSR, labels: CSR, rows: 
     else:
         weight = _calibration.stacking_weight(logits.ravel(), -losses.ravel(), truth.ravel())
     return ranker if weight is None else replace(ranker, penalty=weight)
-
-
-def shortlists(network: Network, X: CSR, labels: CSR, rows: np.ndarray, key: int,
-               n_threads: int) -> np.ndarray:
-    """The classes with the best logits for each of `rows`, (n_rows, at most `N_SHORTLIST`), int32.
-
-    With more than `MAX_CLASSES`, the best of a pool that `CHUNK_ROWS` samples share: the
-    labels of all of them and random classes, `POOL` together. So the cost of a sample is
-    bounded, whatever the number of classes.
-    """
-    n_classes = labels.shape[1]
-    if n_classes <= MAX_CLASSES:
-        return _prediction.exact_topk(network, X, rows, min(N_SHORTLIST, n_classes), n_threads)[0]
-    result = np.empty((len(rows), N_SHORTLIST), np.int32)
-    rng = np.random.default_rng(key)
-    for start in range(0, len(rows), CHUNK_ROWS):
-        chunk = rows[start:start + CHUNK_ROWS]
-        own = np.unique(_take(labels, chunk)[1])
-        drawn = rng.integers(0, n_classes, max(N_SHORTLIST, POOL - len(own)))
-        pool = np.union1d(own, drawn).astype(np.int32)
-        output = Layer(network.output.weights[pool], network.output.bias[pool])
-        best, _ = _prediction.exact_topk(Network([*network.layers[:-1], output]), X, chunk,
-                                         min(N_SHORTLIST, len(pool)), n_threads)
-        if best.shape[1] < N_SHORTLIST:  # draws that fell together: say the last one again
-            best = np.pad(best, ((0, 0), (0, N_SHORTLIST - best.shape[1])), mode="edge")
-        result[start:start + CHUNK_ROWS] = pool[best]
-    return result
-
-
-def _take(matrix: CSR, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Position in `rows` and column of each entry of some rows."""
-    counts = matrix.indptr[rows + 1] - matrix.indptr[rows]
-    position = np.repeat(np.arange(len(rows)), counts)
-    offset = np.repeat(matrix.indptr[rows] - np.cumsum(counts) + counts, counts)
-    return position, matrix.indices[offset + np.arange(counts.sum())]
 
 
 def _pairs(shortlist: np.ndarray, labels: CSR,

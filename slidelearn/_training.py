@@ -22,7 +22,7 @@ from ._kernels import (
     _dense,
     _hashing,
     _loss,
-    _quantised_block,
+    _quantised,
     _rows,
     _simd,
     _sparse_block,
@@ -296,7 +296,7 @@ class Trainer:
         scratch = self._scratch
         shared = scratch.logits(len(hidden), len(active.shared))
         if self._spares(len(active.shared)):
-            _quantised_block.block_logits(hidden, block, block_bias, shared, *scratch.codes,
+            _quantised.block_logits(hidden, block, block_bias, shared, *scratch.codes,
                                           self.n_threads)
         else:
             _dense.block_logits(hidden, block, block_bias, shared, scratch.panels, self.n_threads)
@@ -448,8 +448,8 @@ class _Scratch:
 
 def code_scratch(n_samples: int, width: int,
                  n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`tiles`, `scales` and `scratch` of `_quantised_block.block_logits`."""
-    in_tile, of_panel = _quantised_block.TILE_SAMPLES, 2 * _quantised_block.PANEL_WIDTH
+    """`tiles`, `scales` and `scratch` of `_quantised.block_logits`."""
+    in_tile, of_panel = _quantised.TILE_SAMPLES, 2 * _quantised.PANEL_WIDTH
     n_tiles, n_bytes = -(-n_samples // in_tile), -(-width // 4) * 4
     return (_memory.empty((n_tiles, in_tile, n_bytes), np.int8),
             _memory.empty((n_tiles, in_tile)),

@@ -229,7 +229,7 @@ def logits_of_floats(monkeypatch):
         panels = np.empty((n_threads, block.shape[1] * _dense.PANEL_WIDTH), np.float32)
         _dense.block_logits(hidden, block, bias, logits, panels, n_threads)
 
-    monkeypatch.setattr(_training._quantised_block, "block_logits", block_logits)
+    monkeypatch.setattr(_training._quantised, "block_logits", block_logits)
 
 
 @pytest.mark.parametrize("sampling", ["random", "topk"])

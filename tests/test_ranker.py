@@ -10,8 +10,17 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from slidelearn import SlideClassifier, _calibration, _classifier, _prediction, _ranker, _state
+from slidelearn import (
+    SlideClassifier,
+    _calibration,
+    _classifier,
+    _prediction,
+    _ranker,
+    _shortlists,
+    _state,
+)
 from slidelearn._calibration import choice_weight, log_odds, stacking_weight
+from slidelearn._shortlists import shortlists
 from slidelearn._validation import canonical_csr
 from slidelearn.datasets import make_extreme_classification
 from slidelearn.metrics import precision_at_k
@@ -42,7 +51,7 @@ def test_solver_agrees_with_liblinear(data, model, monkeypatch, scale, C):
     rows = np.arange(0, 1500, 2)
     weight = np.random.default_rng(0).uniform(0.5, 1.5, 1500).astype(np.float32)
     ranker = _ranker.fit_ranker(network, X, labels, weight, rows, C, 7, 2)
-    shortlist = _ranker.shortlists(network, X, labels, rows, 0, 1)
+    shortlist = shortlists(network, X, labels, rows, 0, 1)
     features = sp.csr_array(data[0] * scale)
     mean_square = features[rows].power(2).sum(axis=1).mean()
     truth = sp.csr_array(data[1])[rows].toarray() > 0
@@ -278,12 +287,12 @@ def test_pairs(n_classes, n_labels):
 def test_pool_of_many_classes(data, model, monkeypatch):
     network, X, labels = parts(model, *data)
     rows = np.arange(0, 1500, 3)
-    every = _ranker.shortlists(network, X, labels, rows, 0, 1)
-    monkeypatch.setattr(_ranker, "MAX_CLASSES", 150)
-    monkeypatch.setattr(_ranker, "POOL", 150)
-    monkeypatch.setattr(_ranker, "CHUNK_ROWS", 10)
-    some = _ranker.shortlists(network, X, labels, rows, 0, 2)
-    np.testing.assert_array_equal(some, _ranker.shortlists(network, X, labels, rows, 0, 1))
+    every = shortlists(network, X, labels, rows, 0, 1)
+    monkeypatch.setattr(_shortlists, "MAX_CLASSES", 150)
+    monkeypatch.setattr(_shortlists, "POOL", 150)
+    monkeypatch.setattr(_shortlists, "CHUNK_ROWS", 10)
+    some = shortlists(network, X, labels, rows, 0, 2)
+    np.testing.assert_array_equal(some, shortlists(network, X, labels, rows, 0, 1))
     assert some.shape == every.shape
     assert some.min() >= 0 and some.max() < 200
     assert not np.array_equal(some, every)

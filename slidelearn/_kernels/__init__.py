@@ -1,20 +1,20 @@
 """Compiled kernels: nogil code that only fills arrays which its callers allocated.
 
-==================  ============================================================================
-`_simd`             leaf functions (simd/leaf.h) and the choice of the instruction set
-`_rows`             the input layer, and (sample, class) pairs: rows touched one at a time
-`_dense`            middle layers, and the output rows that a batch shares: small matrix products
-`_quantised_block`  the logits of those rows, from products of bytes
-`_loss`             logits to gradients
-`_sparse_block`     the way back from few of them, of the output rows that a batch shares
-`_sampling`         active sets
-`_grouping`         a batch transposed: which samples touch a row
-`_hashing`          hash functions
-`_tables`           hash tables
-`_topk`             the k best classes
-`_pruned`           ... of which most are ruled out by bounds in 8-bit arithmetic
-`_ranker`           linear classifiers on X: dual coordinate descent, and their penalties
-==================  ============================================================================
+===============  ============================================================================
+`_simd`          leaf functions (simd/leaf.h) and the choice of the instruction set
+`_rows`          the input layer, and (sample, class) pairs: rows touched one at a time
+`_dense`         middle layers, and the output rows that a batch shares: small matrix products
+`_quantised`     logits from products of bytes: of those rows, and for rankers' shortlists
+`_loss`          logits to gradients
+`_sparse_block`  the way back from few of them, of the output rows that a batch shares
+`_sampling`      active sets
+`_grouping`      a batch transposed: which samples touch a row
+`_hashing`       hash functions
+`_tables`        hash tables
+`_topk`          the k best classes
+`_pruned`        ... of which most are ruled out by bounds in 8-bit arithmetic
+`_ranker`        linear classifiers on X: dual coordinate descent, and their penalties
+===============  ============================================================================
 """
 
 import os

@@ -73,6 +73,8 @@ cdef extern from "simd/leaf_types.h" nogil:
         void (*logits8)(Py_ssize_t groups, int n_samples, int n_classes, const uint8_t* h,
                         const float* sample_scale, const int8_t* codes, const float* class_scale,
                         const float* bias, float* z, Py_ssize_t z_row) noexcept nogil
+        void (*above)(int n_samples, float (*z)[SCREEN_CLASSES], const float* least,
+                      uint32_t* kept) noexcept nogil
         int fast_screen
 
     int lowest_bit(uint32_t x)

@@ -1,4 +1,4 @@
-/* The leaves of products in 8 bits (_quantised_block.pyx): numbers as codes of a byte, and the
+/* The leaves of products in 8 bits (_quantised.pyx): numbers as codes of a byte, and the
  * logits of a tile of samples and classes from them.
  *
  * dispatch.h includes this file once per instruction set; vnni.h has `logits8` with VNNI. */
@@ -58,7 +58,19 @@ static ALWAYS_INLINE void LEAF(scale8)(int n_samples, int n_classes,
         float logits[SCREEN_CLASSES];
         for (int c = 0; c < SCREEN_CLASSES; c++)
             logits[c] = bias[c] + sample_scale[i] * class_scale[c] * (float)sums[i][c];
-        memcpy(z + i * z_row, logits, n_classes * sizeof(float));
+        if (n_classes == SCREEN_CLASSES) memcpy(z + i * z_row, logits, sizeof logits);
+        else memcpy(z + i * z_row, logits, n_classes * sizeof(float));
+    }
+}
+
+/* Bit c of kept[i]: whether z[i][c] > least[i]. Only the first of SCREEN_SAMPLES samples are there. */
+static void LEAF(above)(int n_samples, float z[SCREEN_SAMPLES][SCREEN_CLASSES],
+                        const float *least, uint32_t *kept) {
+    for (int i = 0; i < n_samples; i++) {
+        uint32_t mask = 0;
+        UNROLL for (int c = 0; c < SCREEN_CLASSES; c += VW)
+            mask |= v_less(v_set1(least[i]), v_load(z[i] + c)) << c;
+        kept[i] = mask;
     }
 }
 

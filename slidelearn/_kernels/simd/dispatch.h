@@ -80,7 +80,7 @@ static inline float near_log2(float x) {
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
         LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
         screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), LEAF(encode8), logits8,         \
-        fast_screen,                                                                       \
+        LEAF(above), fast_screen,                                                          \
     }
 
 #define LEAF(name) scalar_##name

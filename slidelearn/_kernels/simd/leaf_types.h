@@ -78,6 +78,8 @@ typedef struct {
     void (*logits8)(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
                     const float *sample_scale, const int8_t *codes, const float *class_scale,
                     const float *bias, float *z, ptrdiff_t z_row);
+    void (*above)(int n_samples, float z[SCREEN_SAMPLES][SCREEN_CLASSES], const float *least,
+                  uint32_t *kept);
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
 

@@ -90,9 +90,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
 static void vnni_logits8(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
                          const float *sample_scale, const int8_t *codes, const float *class_scale,
                          const float *bias, float *z, ptrdiff_t z_row) {
-    __m512i sum[SCREEN_SAMPLES][2];
-    int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
-    vnni_products8(groups, h, codes, sum);
-    memcpy(sums, sum, sizeof sums);
+    _Alignas(64) int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
+    vnni_products8(groups, h, codes, (__m512i(*)[2])sums);
     avx512_scale8(n_samples, n_classes, sums, sample_scale, class_scale, bias, z, z_row);
 }

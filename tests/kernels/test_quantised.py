@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slidelearn._kernels import _quantised_block
+from slidelearn._kernels import _quantised
 from tests import reference
 from tests.levels import SEEDS, SIZES, at_every_level, frozen, guarded
 
@@ -15,12 +15,12 @@ QUICK = settings(max_examples=30, deadline=None)
 
 def block_logits(hidden, block, bias, spare=0, n_threads=1):
     (n, width), n_block = hidden.shape, len(block)
-    in_tile, n_bytes = _quantised_block.TILE_SAMPLES, -(-width // 4) * 4
+    in_tile, n_bytes = _quantised.TILE_SAMPLES, -(-width // 4) * 4
     tiles = np.full((-(-n // in_tile), in_tile, n_bytes), 99, np.int8)
     scales = np.full(tiles.shape[:2], np.nan, np.float32)
-    scratch = np.full((n_threads, 2 * _quantised_block.PANEL_WIDTH, n_bytes), 99, np.int8)
+    scratch = np.full((n_threads, 2 * _quantised.PANEL_WIDTH, n_bytes), 99, np.int8)
     logits, check = guarded(np.full((n, n_block + spare), 7))
-    _quantised_block.block_logits(hidden, block, bias, logits, tiles, scales, scratch, n_threads)
+    _quantised.block_logits(hidden, block, bias, logits, tiles, scales, scratch, n_threads)
     check()
     assert (logits[:, n_block:] == 7).all()
     return logits[:, :n_block].copy()

@@ -20,7 +20,6 @@ cdef extern from "transpose.h" nogil:
 cdef enum:
     TILE = _simd.SCREEN_SAMPLES  # samples
     PANEL = _simd.SCREEN_CLASSES  # classes whose codes lie side by side in the cache
-
     MOST = _simd.RANK_ROOM  # candidates of a sample
 
 TILE_SAMPLES, PANEL_WIDTH, MOST_CANDIDATES = TILE, PANEL, MOST

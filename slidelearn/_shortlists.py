@@ -66,7 +66,7 @@ def _best(network: Network, X: CSR, rows: np.ndarray, n_threads: int) -> np.ndar
     """The classes with the best logits, best first, exactly or nearly so."""
     n_classes, width = network.output.weights.shape
     k = min(N_SHORTLIST, n_classes)
-    if n_classes < MIN_CLASSES:
+    if n_classes < MIN_CLASSES or width > _quantised.MAX_WIDTH:
         return _prediction.exact_topk(network, X, rows, k, n_threads)[0]
     result = np.empty((len(rows), k), np.int32)
     search = None

@@ -288,8 +288,9 @@ class Trainer:
     def _spares(self, n_shared: int) -> bool:
         """Whether work on the shared classes is spared at the cost of exactness: logits from bytes,
         and gradients of few pairs."""
-        return (self.recipe.gradient_threshold > 0
-                and n_shared not in (0, len(self.network.output.bias)))
+        n_classes, width = self.network.output.weights.shape
+        return (self.recipe.gradient_threshold > 0 and n_shared not in (0, n_classes)
+                and width <= _quantised.MAX_WIDTH)
 
     def _score(self, hidden: np.ndarray, active: ActiveSet, block: np.ndarray,
                block_bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -241,6 +241,15 @@ def test_logits_of_bytes_are_near_those_of_floats(sampling):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
+def test_very_wide_layers_have_exact_gradients(monkeypatch):
+    """Sums of bytes have 32 bits."""
+    for width in (15, 16):  # of the hidden layer: 16
+        monkeypatch.setattr(_training._quantised, "MAX_WIDTH", width)
+        exact, case = (Setting(replaced(RECIPE, gradient_threshold=t)) for t in (0, 0.01))
+        losses = [one.train(np.arange(BATCH)) for one in (exact, case)]
+        assert (losses[0] == losses[1]) == (width == 15)
+
+
 @pytest.mark.usefixtures("logits_of_floats")
 @pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("sampling", ["random", "topk"])

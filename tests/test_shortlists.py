@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from slidelearn import _prediction, _shortlists
 from slidelearn._bfloat16 import as_dtype, as_float32
+from slidelearn._kernels import _quantised
 from slidelearn._network import Layer, Network
 from slidelearn._validation import canonical_csr
 from tests import reference
@@ -89,6 +90,17 @@ def test_samples_whose_logits_overflow_are_scored_by_floats():
     exact, _ = _prediction.exact_topk(network, X, rows, 64, 1)
     np.testing.assert_array_equal(near[[7, 30]], exact[[7, 30]])
     assert (np.sort(near, axis=1)[:, :-1] < np.sort(near, axis=1)[:, 1:]).all()
+
+
+def test_very_wide_layers_are_scored_by_floats(monkeypatch):
+    assert 127**2 * _quantised.MAX_WIDTH < 2**31
+    network, X, labels = setting()
+    rows = np.arange(50)
+    exact, _ = _prediction.exact_topk(network, X, rows, 64, 1)
+    for width in (23, 24):
+        monkeypatch.setattr(_quantised, "MAX_WIDTH", width)
+        found = _shortlists.shortlists(network, X, labels, rows, 0, 2)
+        assert np.array_equal(found, exact) == (width == 23)
 
 
 def test_few_classes_are_scored_by_floats():

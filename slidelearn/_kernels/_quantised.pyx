@@ -23,6 +23,7 @@ cdef enum:
     MOST = _simd.RANK_ROOM  # candidates of a sample
 
 TILE_SAMPLES, PANEL_WIDTH, MOST_CANDIDATES = TILE, PANEL, MOST
+MAX_WIDTH = 2**17  # of rows: their greatest sum, 127 * 127 * width, has to fit in 32 bits
 
 
 def block_logits(
@@ -39,7 +40,8 @@ def block_logits(
 
     Parameters
     ----------
-    hidden : (n_samples, width), not negative; block : (n_block, width), bias : (n_block,)
+    hidden : (n_samples, width), not negative, width at most MAX_WIDTH
+    block, bias : (n_block, width) and (n_block,)
     logits : output, (n_samples, at least n_block)
     tiles, scales : scratch for the codes of at least n_samples, (n_tiles, TILE_SAMPLES, width up to
         a multiple of 4), and their scales, (n_tiles, TILE_SAMPLES)

@@ -155,8 +155,8 @@ class Batch:
     def quantised(self, n_threads):
         scratch = code_scratch(BATCH, self.width, n_threads)
         hidden, bias = np.maximum(self.hidden, 0), np.zeros(self.n_shared, np.float32)
-        return lambda: _quantised.block_logits(hidden, self.block, bias, self.logits,
-                                                     *scratch, n_threads)
+        return lambda: _quantised.block_logits(hidden, self.block, bias, self.logits, *scratch,
+                                               n_threads)
 
     def matmul(self, n_threads):
         start = np.empty(0, np.float32)

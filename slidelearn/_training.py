@@ -18,15 +18,7 @@ from . import _memory
 from ._active import LOOKAHEAD, ActiveSet, ActiveSetSampler, SamplingPlan
 from ._bfloat16 import as_float32
 from ._grouping import Groups, group_batches
-from ._kernels import (
-    _dense,
-    _hashing,
-    _loss,
-    _quantised,
-    _rows,
-    _simd,
-    _sparse_block,
-)
+from ._kernels import _dense, _hashing, _loss, _quantised, _rows, _simd, _sparse_block
 from ._network import Layer, Network
 from ._threads import TeamSize
 from ._validation import CSR

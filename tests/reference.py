@@ -134,9 +134,6 @@ def chain(start, a, b):
     return z
 
 
-# Linear rankers
-
-
 def quantised_block_logits(hidden, block, bias):
     """In float32 and integers, as the kernel: the same bits."""
     one = np.float32(1)
@@ -148,6 +145,9 @@ def quantised_block_logits(hidden, block, bias):
 
     (h, h_scale), (w, w_scale) = encode(hidden), encode(block)
     return bias + h_scale[:, None] * w_scale * (h @ w.T).astype(np.float32)
+
+
+# Linear rankers
 
 
 def group_pairs(indptr, labels, rows, shortlist):

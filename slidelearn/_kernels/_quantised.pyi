@@ -2,7 +2,6 @@ from numpy import float32, int8, int32
 from numpy.typing import NDArray
 
 MAX_WIDTH: int
-MOST_CANDIDATES: int
 PANEL_WIDTH: int
 TILE_SAMPLES: int
 

@@ -22,7 +22,7 @@ cdef enum:
     PANEL = _simd.SCREEN_CLASSES  # classes whose codes lie side by side in the cache
     MOST = _simd.RANK_ROOM  # candidates of a sample
 
-TILE_SAMPLES, PANEL_WIDTH, MOST_CANDIDATES = TILE, PANEL, MOST
+TILE_SAMPLES, PANEL_WIDTH = TILE, PANEL
 MAX_WIDTH = 2**17  # of rows: their greatest sum, 127 * 127 * width, has to fit in 32 bits
 
 
@@ -188,7 +188,7 @@ def topk(
     block : samples of a task, a multiple of TILE_SAMPLES
     tiles, scales, scratch : see `block_logits`
     values, found : scratch, (n, room), candidates; room a multiple of PANEL_WIDTH, at least
-        k + 2 * PANEL_WIDTH and at most MOST_CANDIDATES
+        k + 2 * PANEL_WIDTH and at most MOST
     counts : output, (n,): a sample with fewer than k has logits that aren't numbers
     below : scratch, (n,)
     best, best_ids : output, (n, k); of equal logits the smaller class comes first

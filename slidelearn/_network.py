@@ -10,6 +10,9 @@ import numpy as np
 from . import _memory
 
 CHUNK_ROWS = 2**14  # filled at a time
+# Whether an optimizer keeps `weights_m` and `weights_v`.
+STATE_OF_SOLVER = {"sgd": (False, False), "adagrad": (True, False), "adam": (True, True),
+                   "rmsprop": (False, True)}
 
 
 def _empty() -> np.ndarray:
@@ -40,14 +43,13 @@ class Layer:
     bias_v: np.ndarray = field(default_factory=lambda: _empty()[0:0].reshape(0))
 
     def reset_state(self, solver: str, n_threads: int = 1) -> None:
-        """Allocate zero optimizer state: none (sgd), one (adagrad) or two (adam) a parameter."""
-        self.weights_m = self.weights_v = np.empty((0, 0), self.weights.dtype)
-        if solver in ("adagrad", "adam"):
-            self.weights_m = zeros(self.weights.shape, self.weights.dtype, n_threads)
-            self.bias_m = np.zeros(self.bias.shape, np.float32)
-        if solver == "adam":
-            self.weights_v = zeros(self.weights.shape, self.weights.dtype, n_threads)
-            self.bias_v = np.zeros(self.bias.shape, np.float32)
+        """Allocate zero optimizer state, see `STATE_OF_SOLVER`."""
+        nothing, (has_m, has_v) = (0, 0), STATE_OF_SOLVER[solver]
+        weights, bias = self.weights, self.bias
+        self.weights_m = zeros(weights.shape if has_m else nothing, weights.dtype, n_threads)
+        self.weights_v = zeros(weights.shape if has_v else nothing, weights.dtype, n_threads)
+        self.bias_m = np.zeros(bias.shape if has_m else 0, np.float32)
+        self.bias_v = np.zeros(bias.shape if has_v else 0, np.float32)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from . import _memory
 from ._bfloat16 import DTYPES, all_finite, as_dtype, as_float32
 from ._history import check_history
-from ._network import Layer, Network, parts
+from ._network import STATE_OF_SOLVER, Layer, Network, parts
 from ._ranker import Ranker
 from ._validation import rows_ascend
 from ._version import __version__
@@ -21,8 +21,9 @@ from ._version import __version__
 FORMAT = 1
 STAMPS = FORMAT_STAMP, VERSION_STAMP = "_slidelearn_format", "_slidelearn_version"
 TYPES = {"_coefs": list, "intercepts_": list, "_optimizer_state": list, "_ranker": list,
-         "n_features_in_": int, "t_": int, "n_iter_": int, "_seed": int, "_n_seen": float,
-         "_target_kind": str, "out_activation_": str, "loss_": float, "loss_curve_": list}
+         "n_features_in_": int, "t_": int, "_state_start": int, "n_iter_": int, "_seed": int,
+         "_n_seen": float, "_target_kind": str, "out_activation_": str, "loss_": float,
+         "loss_curve_": list}
 FITTED = (*TYPES, "classes_", "calibration_", "_label_counts", "_activation_mean", "history_",
           "validation_scores_", "best_validation_score_")
 TARGET_KINDS = ("labels", "dense", "matrix", "array")
@@ -65,6 +66,8 @@ def unstamped(saved: object, estimator_class: type) -> dict[str, Any]:
     hidden = next((name for name in state if callable(getattr(estimator_class, name, None))), None)
     if hidden is not None:
         raise ValueError(f"The saved model has an attribute {hidden!r}, which must be a method.")
+    if "t_" in state:
+        state.setdefault("_state_start", 0)  # which older files lack
     if any(name in state for name in FITTED if name != "n_features_in_"):
         check_state(state)
     return state
@@ -96,7 +99,8 @@ def check_state(state: dict[str, Any]) -> None:
     for name, allowed in (("_target_kind", TARGET_KINDS), ("out_activation_", OUT_ACTIVATIONS)):
         if state[name] not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, found {state[name]!r}.")
-    for name, limit in LIMITS.items():
+    limits = LIMITS | {"_state_start": state["t_"] + 1}
+    for name, limit in limits.items():
         if not 0 <= state[name] < limit:
             raise ValueError(f"{name} must be in [0, {limit}), found {state[name]}.")
     network = as_network(state)
@@ -184,22 +188,27 @@ def read_only(network: Network, saved: list[list[np.ndarray]]) -> bool:
     return not all(array.flags.writeable for array in arrays)
 
 
+def fits(saved: list[list[np.ndarray]], network: Network, solver: str, dtype: str) -> bool:
+    """Whether `saved` is what `solver` remembers of a network with an output layer of `dtype`."""
+    if not saved or network.output.weights.dtype != DTYPES[dtype]:
+        return False
+    return STATE_OF_SOLVER[solver] == tuple(array.size > 0 for array in saved[0][:2])
+
+
 def resumed(network: Network, solver: str, dtype: str, saved: list[list[np.ndarray]],
             n_threads: int) -> Network:
     """A copy of `network` to be trained further, its output layer stored as `dtype`.
 
     Parameters are copied, so that the model survives whatever happens to the copy; the optimizer's
-    memory is not (unless a file or a pickle left it off the cache lines), and starts empty if
-    `saved` is that of another solver or dtype.
+    memory is not (unless a file or a pickle left it off the cache lines), and starts empty unless
+    `saved` `fits`.
     """
     *below, output = network.layers
     layers = [Layer(_memory.copy(layer.weights, n_threads), layer.bias.copy()) for layer in below]
     layers.append(Layer(as_dtype(output.weights, dtype, n_threads), output.bias.copy()))
-    n_kept = {"adam": 2, "adagrad": 1, "sgd": 0}[solver]
-    fits = len(saved) == len(layers) and output.weights.dtype == DTYPES[dtype] and n_kept == sum(
-        array.shape == layers[0].weights.shape for array in saved[0][:2])
+    remembered = fits(saved, network, solver, dtype)
     for i, layer in enumerate(layers):
-        if fits:
+        if remembered:
             layer.weights_m, layer.weights_v = map(_memory.aligned, saved[i][:2])
             layer.bias_m, layer.bias_v = saved[i][2:]
         else:

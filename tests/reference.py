@@ -53,10 +53,15 @@ def rounding_bits(key, n):
     return pairs.transpose(0, 2, 1).reshape(3, -1)[:, :n]
 
 
+# Which of w, m and v a solver reads and writes.
+KEPT = {"sgd": (0,), "adagrad": (0, 1), "adam": (0, 1, 2), "rmsprop": (0, 2)}
+
+
 class Optimizer:
     """A step of sgd, adagrad or adam as their papers have it, in float64.
 
-    `step` changes `w`, `m` and `v` in place; adagrad's sum of squares is `m`.
+    `step` changes `w`, `m` and `v` in place; adagrad's sum of squares is `m`. rmsprop is adam with
+    a `beta_1` of 0.
     """
 
     def __init__(self, solver, learning_rate, t, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
@@ -75,6 +80,7 @@ class Optimizer:
             w -= self.rate * g / (np.sqrt(m) + self.epsilon)
         else:
             beta_1, beta_2 = self.betas
+            beta_1 = 0 if self.solver == "rmsprop" else beta_1
             m[...] = beta_1 * m + (1 - beta_1) * g
             v[...] = beta_2 * v + (1 - beta_2) * g**2
             mean, square = m / (1 - beta_1**self.t), v / (1 - beta_2**self.t)

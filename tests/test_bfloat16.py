@@ -10,8 +10,9 @@ from slidelearn._initialisation import initialise
 
 def test_half_the_memory(tiny):
     """In training and after it; biases and the layers below stay float32."""
-    for solver, n_states in (("adam", 2), ("adagrad", 1), ("sgd", 0)):
-        model = small(dtype="bfloat16", solver=solver, warm_start=True).fit(*tiny)
+    for solver, beta_1, n_states in (("adam", 0.9, 2), ("adam", 0, 1), ("adagrad", 0, 1),
+                                     ("sgd", 0, 0)):
+        model = small(dtype="bfloat16", solver=solver, beta_1=beta_1, warm_start=True).fit(*tiny)
         arrays = [model._coefs[-1], *model._optimizer_state[-1][:2]]
         assert {array.dtype for array in arrays} == {np.dtype(np.uint16)}
         assert sum(array.nbytes for array in arrays) == 2 * 16 * 4 * (1 + n_states)
@@ -96,9 +97,9 @@ def test_partial_fit_and_warm_start_go_on(extreme):
     X, Y = extreme[0][:300], extreme[1][:300]
     model = small(dtype="bfloat16", warm_start=True).fit(X, Y)
     kept = snapshot(model)
-    state = model._optimizer_state[-1][0]
+    state = model._optimizer_state[-1][1]
     model.partial_fit(X, Y)
-    assert model._optimizer_state[-1][0] is state  # not begun anew
+    assert model._optimizer_state[-1][1] is state  # not begun anew
     assert model._coefs[-1].dtype == np.uint16
     assert (model._coefs[-1] != kept["_coefs"][-1]).any()
     assert model.fit(X, Y)._coefs[-1].dtype == np.uint16

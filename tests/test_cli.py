@@ -199,14 +199,14 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
         model = joblib.load(name + ".model")
         assert_same_model(model, expected)
         assert model.learning_rate_init == 0.0125 and model.batch_size == "auto"
-        assert len(pickle.dumps(model)) < len(pickle.dumps(expected)) / 2
+        assert len(pickle.dumps(model)) < 0.6 * len(pickle.dumps(expected))
 
 
 def test_stream_learns(run):
     learning = ["--hidden-layer-sizes", 128, "--max-iter", 8, "-q"]
     run("train", "train.txt", "-m", "new", "--stream", "--chunk-rows", 500, *learning)
     streamed = json.loads(run("evaluate", "new", "test.txt", "--json"))
-    run("train", "train.txt", "-m", "new", "--ranker", "none", *learning)
+    run("train", "train.txt", "-m", "new", "--ranker", "none", "--init", "random", *learning)
     fitted = json.loads(run("evaluate", "new", "test.txt", "--json"))
     assert streamed["P@1"] > 0.9 * fitted["P@1"] > 0.2
 

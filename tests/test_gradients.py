@@ -177,7 +177,7 @@ def touched_rows(case, rows):
 
 
 @pytest.mark.parametrize("learning_rate", ["constant", "linear"])
-@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("solver", reference.KEPT)
 @pytest.mark.parametrize(("sampling", "share_random"), [("random", True), ("topk", True),
                                                         ("vanilla", False)])
 def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learning_rate):
@@ -294,7 +294,7 @@ def test_the_threshold_follows_the_number_of_pairs(monkeypatch):
     np.testing.assert_allclose(times, [1, 2, 4, 4, 4, 4, 2, 2, 1, 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+@pytest.mark.parametrize("solver", ["adagrad", "adam", "rmsprop"])
 def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     case = Setting(replaced(RECIPE, solver=solver, gradient_threshold=1.0))
     sparsify, chosen = _training._sparse_block.sparsify, []
@@ -308,7 +308,9 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     monkeypatch.setattr(_training, "MAX_DENSITY", 1)
     output = case.network.output
     output.bias -= 3
-    arrays = (output.weights, output.weights_m, output.bias, output.bias_m)
+    arrays = (output.weights, output.weights_m, output.weights_v, output.bias, output.bias_m,
+              output.bias_v)
+    arrays = [a for a in arrays if a.size]
     before = [a.copy() for a in arrays]
     case.train(np.arange(BATCH))
     stepped = case.active[0][np.unique(np.concatenate(chosen))]

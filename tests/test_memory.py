@@ -26,7 +26,7 @@ def test_empty_is_aligned(shape, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_and_their_state_are_aligned(dtype):
     X, Y = make_extreme_classification(200, 50, 30, random_state=0)
-    model = SlideClassifier([16, 8], dtype=dtype, random_state=0).partial_fit(X, Y)
+    model = SlideClassifier([16, 8], dtype=dtype, beta_1=0.9, random_state=0).partial_fit(X, Y)
     trained = [model, clone(model).partial_fit(X, Y).partial_fit(X, Y),
                pickle.loads(pickle.dumps(model)).partial_fit(X, Y)]
     for model in trained:

@@ -19,7 +19,8 @@ import slidelearn
 from slidelearn import SlideClassifier, _state
 
 SETTINGS = {
-    "plain": {}, "warm": {"warm_start": True}, "sgd": {"warm_start": True, "solver": "sgd"},
+    "plain": {}, "warm": {"warm_start": True}, "momentum": {"warm_start": True, "beta_1": 0.9},
+    "sgd": {"warm_start": True, "solver": "sgd"},
     "adagrad": {"warm_start": True, "solver": "adagrad", "hidden_layer_sizes": (8, 4)},
     "early": {"early_stopping": True},
     "bfloat16": {"warm_start": True, "dtype": "bfloat16"},
@@ -284,6 +285,7 @@ TAMPERED = {
     "seed type": assigned("_seed", "1"), "seed": assigned("_seed", -1),
     "big seed": assigned("_seed", 2**64),
     "steps": assigned("t_", -1), "steps type": assigned("t_", 1.5),
+    "start": assigned("_state_start", -1), "late start": assigned("_state_start", 10**6),
     "kind": assigned("_target_kind", "tuple"), "activation": assigned("out_activation_", "tanh"),
     "optimizer layers": assigned("_optimizer_state", lambda saved: saved[:1]),
     "optimizer arrays": replaced(0, lambda arrays: arrays[:3], "_optimizer_state"),
@@ -300,7 +302,7 @@ TAMPERED = {
 
 @pytest.mark.parametrize("case", TAMPERED)
 def test_tampered_state_is_refused(tiny, case):
-    model = small(warm_start=True).fit(*tiny)
+    model = small(warm_start=True, beta_1=0.9).fit(*tiny)
     state = model.__getstate__()
     TAMPERED[case](state)
     with pytest.raises(ValueError, match=r"must|neurons|lack|positive"):
@@ -329,10 +331,20 @@ TAMPERED_BFLOAT16 = {
 
 @pytest.mark.parametrize("case", TAMPERED_BFLOAT16)
 def test_tampered_bfloat16_is_refused(tiny, case):
-    state = small(warm_start=True, dtype="bfloat16").fit(*tiny).__getstate__()
+    state = small(warm_start=True, dtype="bfloat16", beta_1=0.9).fit(*tiny).__getstate__()
     TAMPERED_BFLOAT16[case](state)
     with pytest.raises(ValueError, match="must be"):
         small().__setstate__(state)
+
+
+def test_older_files_lack_where_the_optimizer_began(tiny):
+    model = small(warm_start=True).fit(*tiny)
+    state = copy.deepcopy(model.__getstate__())
+    assert state.pop("_state_start") == 0
+    older = small()
+    older.__setstate__(state)
+    assert_same_state(vars(older.partial_fit(*tiny))["_coefs"], model.partial_fit(*tiny)._coefs)
+    assert not hasattr(clone(model), "_state_start")
 
 
 @pytest.mark.parametrize("name", ["intercepts_", "classes_", "calibration_", "_seed", "t_",

@@ -204,7 +204,8 @@ def test_missing_and_additional_attributes(fitted):
     state, X, y = fitted
     for name in state:
         less = {key: value for key, value in state.items() if key != name}
-        kept = name in {"_index", "_pruning", "feature_names_in_", "_slidelearn_version"}
+        kept = name in {"_index", "_pruning", "feature_names_in_", "_slidelearn_version",
+                        "_state_start"}
         assert survives(less, X, y, errors=()) == kept, name
     assert survives({**state, "my_note": "x", "feature_names_in": None}, X, y, errors=())
 

@@ -100,7 +100,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
                 tqdm.write(f"epoch {epoch}/{max_iter}: loss {total / n_samples:.4f}")
     model.set_params(**asked)
     if not model.warm_start:
-        model._optimizer_state = []  # as after fit: two thirds of the file
+        model._optimizer_state = []  # as after fit: half of the file
 
 
 @contextmanager

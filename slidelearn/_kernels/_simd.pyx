@@ -7,11 +7,12 @@ from libc.stdint cimport uint16_t, uint64_t
 
 cdef extern from "simd/dispatch.h" nogil:
     const leaf_t* leaf_find(const char* name)
-    int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM
+    int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM, SOLVER_RMSPROP
 
 LEVELS = ("scalar", "avx2", "avx512", "avx512vnni")
 LEAST_EPSILON = 1e-20  # with less, a g whose square underflows makes a huge step, and 0 / 0
-SOLVERS = {"sgd": SOLVER_SGD, "adagrad": SOLVER_ADAGRAD, "adam": SOLVER_ADAM}
+SOLVERS = {"sgd": SOLVER_SGD, "adagrad": SOLVER_ADAGRAD, "adam": SOLVER_ADAM,
+           "rmsprop": SOLVER_RMSPROP}  # of adam, what it is with a beta_1 of 0
 
 cdef const leaf_t* chosen = NULL
 
@@ -59,6 +60,7 @@ cdef class Optimizer:
         self.values.epsilon = max(epsilon, LEAST_EPSILON)
         if self.values.solver == SOLVER_ADAM:
             self.values.rate = learning_rate / (1.0 - beta_1 ** t)
+        if self.values.solver in (SOLVER_ADAM, SOLVER_RMSPROP):
             self.values.root_scale = 1.0 / (1.0 - beta_2 ** t) ** 0.5
 
 

@@ -11,7 +11,7 @@ from tests import reference
 from tests.levels import SEEDS, SIZES, at_every_level, csr, frozen, guarded, numbers
 
 ROWS = st.sampled_from([0, 1, 2, 5, 16, 33])
-SOLVERS = st.sampled_from(["sgd", "adagrad", "adam"])
+SOLVERS = st.sampled_from(list(reference.KEPT))
 QUICK = settings(max_examples=30, deadline=None)
 
 
@@ -79,7 +79,7 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
     indptr, indices = data.draw(csr(n_rows, n_columns))
     values = data.draw(numbers(len(indices), False))
     vectors = data.draw(numbers((n_rows, width), False))
-    n_states = ("sgd", "adagrad", "adam").index(solver)
+    kept = reference.KEPT[solver]
     start = [rng.random((n_columns, width + 1)).astype(np.float32) for _ in range(3)]
     groups, = group_batches(indptr, indices, np.arange(n_rows), max(1, n_rows),
                             np.full((1, n_columns), -1, np.int32))
@@ -87,9 +87,9 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
     settings = solver, 0.1, 3
 
     def run(n_threads):
-        matrices = [guarded(a[:, :-1] if i <= n_states else np.empty((0, 0)))
+        matrices = [guarded(a[:, :-1] if i in kept else np.empty((0, 0)))
                     for i, a in enumerate(start)]
-        entries = [guarded(a[:, -1] if i <= n_states else []) for i, a in enumerate(start)]
+        entries = [guarded(a[:, -1] if i in kept else []) for i, a in enumerate(start)]
         scratch = np.full((n_threads, width), np.nan, np.float32)
         optimizer = _simd.Optimizer(*settings)
         _rows.update_rows(*groups, values, vectors, optimizer, *(a for a, _ in matrices), scratch,
@@ -112,13 +112,13 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
         a[touched] = part
     untouched = np.setdiff1d(np.arange(n_columns), touched)
     for found in at_every_level(run).values():
-        for i in range(n_states + 1):
+        for i in kept:
             joined = np.column_stack([found[i], found[i + 3]])
             np.testing.assert_allclose(joined, expected[i], rtol=1e-4, atol=1e-4)
             np.testing.assert_array_equal(joined[untouched], start[i][untouched])
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("solver", reference.KEPT)
 def test_nothing_touched(solver):
     weights, empty = np.ones((3, 4), np.float32), np.empty(0, np.int32)
     state = np.zeros((3, 4), np.float32)

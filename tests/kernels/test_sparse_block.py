@@ -10,7 +10,6 @@ from tests import reference
 from tests.levels import KEYS, SEEDS, SIZES, at_every_level, frozen, guarded, numbers
 
 ROWS = st.sampled_from([0, 1, 2, 5, 13, 33])
-SOLVER_STATES = {"sgd": 0, "adagrad": 1, "adam": 2}  # arrays of optimizer state
 QUICK = settings(max_examples=30, deadline=None)
 
 
@@ -101,14 +100,13 @@ def test_multiply_pairs(data, n, n_block, width, integers, seed):
 
 @QUICK
 @given(data=st.data(), n=ROWS, n_classes=SIZES, width=SIZES,
-       solver=st.sampled_from(list(SOLVER_STATES)), seed=SEEDS)
+       solver=st.sampled_from(list(reference.KEPT)), seed=SEEDS)
 def test_update_pairs(data, n, n_classes, width, solver, seed):
     """It steps what has a pair and leaves the rest alone."""
     rng = np.random.default_rng(seed)
     ids = frozen(rng.permutation(n_classes)[:rng.integers(0, n_classes + 1)], np.int32)
     pairs = random_pairs(rng, n, len(ids))
     vectors = data.draw(numbers((n, width), False))
-    n_states = SOLVER_STATES[solver]
     start = [rng.random((n_classes, width + 1)).astype(np.float32) for _ in range(3)]
 
     def run(n_threads):
@@ -124,7 +122,7 @@ def test_update_pairs(data, n, n_classes, width, solver, seed):
         a[some] = part
     untouched = np.setdiff1d(np.arange(n_classes), some)
     for found in at_every_level(run).values():
-        for i in range(n_states + 1):
+        for i in reference.KEPT[solver]:
             joined = np.column_stack([found[i], found[i + 3]])
             np.testing.assert_allclose(joined, expected[i], rtol=1e-4, atol=1e-4)
             np.testing.assert_array_equal(joined[untouched], start[i][untouched])
@@ -137,7 +135,7 @@ def updated(pairs, vectors, ids, solver, start, n_threads):
     for bias in (False, True):
         for i, a in enumerate(start):
             empty = np.empty(0) if bias else np.empty((0, 0))
-            arrays.append(guarded((a[:, -1] if bias else a[:, :-1]) if i <= SOLVER_STATES[solver]
+            arrays.append(guarded((a[:, -1] if bias else a[:, :-1]) if i in reference.KEPT[solver]
                                   else empty))
     scratch = np.full((n_threads, _sparse_block.TILE_ROWS * width), np.nan, np.float32)
     heads = np.full((n_threads, n), -1, np.int64)
@@ -148,7 +146,7 @@ def updated(pairs, vectors, ids, solver, start, n_threads):
     return tuple(a for a, _ in arrays)
 
 
-@pytest.mark.parametrize("solver", SOLVER_STATES)
+@pytest.mark.parametrize("solver", reference.KEPT)
 def test_all_pairs_give_the_bits_of_the_dense_kernels(solver):
     rng = np.random.default_rng(3)
     n, n_classes, n_block, width = 29, 80, 45, 65
@@ -167,8 +165,7 @@ def test_all_pairs_give_the_bits_of_the_dense_kernels(solver):
 
     dense = [np.ascontiguousarray(a[:, :-1]) for a in start]
     dense += [np.ascontiguousarray(a[:, -1]) for a in start]
-    n_states = SOLVER_STATES[solver]
-    for i in range(n_states + 1, 3):
+    for i in {0, 1, 2}.difference(reference.KEPT[solver]):
         dense[i], dense[i + 3] = np.empty((0, 0), np.float32), np.empty(0, np.float32)
     scratch = np.empty((2, _dense.TILE_ROWS * (width + 1)), np.float32)
     _dense.update_block(delta, vectors, ids, _simd.Optimizer(solver, 0.1, 2), *dense, scratch, 2)

@@ -28,6 +28,7 @@
 #define FOR_SOLVER(f, o, ...)                                                       \
     do {                                                                            \
         if ((o)->solver == SOLVER_ADAM) f(SOLVER_ADAM, o, __VA_ARGS__);             \
+        else if ((o)->solver == SOLVER_RMSPROP) f(SOLVER_RMSPROP, o, __VA_ARGS__);  \
         else if ((o)->solver == SOLVER_ADAGRAD) f(SOLVER_ADAGRAD, o, __VA_ARGS__);  \
         else f(SOLVER_SGD, o, __VA_ARGS__);                                         \
     } while (0)

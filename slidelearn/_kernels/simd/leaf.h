@@ -212,8 +212,8 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
 
 /* One optimizer step on n weights (see leaf_types.h for the meaning of the arguments). */
 static inline VF LEAF(v_step)(const optimizer_t *o, VF g, VF w, VF *m, VF *v) {
-    if (o->solver == SOLVER_ADAM) {
-        *m = v_fma(v_set1(o->beta_1), v_sub(*m, g), g);
+    if (SOLVER_HAS_V(o->solver)) {
+        *m = o->solver == SOLVER_ADAM ? v_fma(v_set1(o->beta_1), v_sub(*m, g), g) : g;
         VF gg = v_mul(g, g);
         *v = v_fma(v_set1(o->beta_2), v_sub(*v, gg), gg);
         VF root = v_fma(v_sqrt(*v), v_set1(o->root_scale), v_set1(o->epsilon));
@@ -247,7 +247,7 @@ static ALWAYS_INLINE void LEAF(ask_for_step)(const int has_m, const int has_v, p
 static ALWAYS_INLINE void LEAF(step_with)(const int solver, const optimizer_t *given,
                                           const int asks, ptrdiff_t n, const float *g,
                                           float *w, float *m, float *v, float *const *later) {
-    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
+    const int has_m = SOLVER_HAS_M(solver), has_v = SOLVER_HAS_V(solver);
     optimizer_t o = *given;
     VF vm = v_set1(0.0f), vv = v_set1(0.0f);
     ptrdiff_t i = 0;
@@ -373,7 +373,7 @@ static ALWAYS_INLINE void LEAF(store_pairs)(const int nan, uint16_t *p, const VF
  * not all are independent. */
 static ALWAYS_INLINE void LEAF(step_pairs)(const int solver, const optimizer_t *o, const float *g,
                                            uint16_t *w, uint16_t *m, uint16_t *v, VI random) {
-    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
+    const int has_m = SOLVER_HAS_M(solver), has_v = SOLVER_HAS_V(solver);
     const VI low = vi_and(random, vi_set1(0xFFFF)), high = vi_shr(random, 16);
     const VI between = vi_and(vi_shr(random, 8), vi_set1(0xFFFF));
     const VI around = vi_or(vi_and(vi_shl(random, 8), vi_set1(0xFF00)), vi_shr(random, 24));
@@ -399,7 +399,7 @@ static ALWAYS_INLINE void LEAF(step16_with)(const int solver, const optimizer_t 
                                             const int asks, ptrdiff_t n, const float *g,
                                             uint16_t *w, uint16_t *m, uint16_t *v, uint64_t key,
                                             uint16_t *const *later) {
-    const int has_m = solver != SOLVER_SGD, has_v = solver == SOLVER_ADAM;
+    const int has_m = SOLVER_HAS_M(solver), has_v = SOLVER_HAS_V(solver);
     optimizer_t o = *given;
     ptrdiff_t i = 0;
     o.solver = solver;

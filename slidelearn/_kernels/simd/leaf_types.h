@@ -6,21 +6,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SOLVER_SGD = 0, SOLVER_ADAGRAD = 1, SOLVER_ADAM = 2 };
+enum { SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM, SOLVER_RMSPROP };
 
 /* A step of the optimizer.
  *   sgd:      w -= rate g
  *   adagrad:  m += g^2;  w -= rate g / (sqrt(m) + epsilon)              (Duchi et al. 2011)
  *   adam:     m, v: moving averages of g and g^2;
  *             w -= rate m / (root_scale sqrt(v) + epsilon)              (Kingma & Ba 2015, sec. 2)
- * For adam the caller folds the bias corrections of step t into
+ *   rmsprop:  adam whose beta_1 is 0, so that m is g and isn't kept   (the same, sec. 5)
+ * For these two the caller folds the bias corrections of step t into
  * rate = learning_rate / (1 - beta_1^t) and root_scale = 1 / sqrt(1 - beta_2^t).
- * `key` is that of the random numbers with which bfloat16 is rounded in this step. */
+ * SOLVER_HAS_M, SOLVER_HAS_V: whether there is such an array. `key` is that of the random numbers with which bfloat16 is rounded in this step. */
 typedef struct {
     int solver;
     float rate, beta_1, beta_2, epsilon, root_scale;
     uint64_t key;
 } optimizer_t;
+
+#define SOLVER_HAS_M(solver) ((solver) == SOLVER_ADAGRAD || (solver) == SOLVER_ADAM)
+#define SOLVER_HAS_V(solver) ((solver) == SOLVER_ADAM || (solver) == SOLVER_RMSPROP)
 
 /* Rows, `item` bytes a column, of which a product asks for the columns that it computes: they
  * arrive while it works, a line at a time, as the processor can't wait for many at once. Likewise

@@ -77,7 +77,7 @@ CONFIGURATIONS = {
     **{f"width/{n}": {"hidden_layer_sizes": [n]} for n in (64, 128, 256, 512, 1024)},
     "width/256 256": {"hidden_layer_sizes": [256, 256]},
     **{f"dropout/{share}": {"dropout": share} for share in (0.0, 0.2, 0.4, 0.6)},
-    "solver/adam": {"solver": "adam"},
+    **{f"solver/adam, beta_1 {beta_1}": {"beta_1": beta_1} for beta_1 in (0.0, 0.5, 0.9)},
     **{f"solver/adagrad {rate}": {"solver": "adagrad", "learning_rate_init": rate}
        for rate in (0.01, 0.03, 0.1)},
     **{f"solver/sgd {rate}": {"solver": "sgd", "learning_rate_init": rate}

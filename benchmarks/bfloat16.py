@@ -41,21 +41,22 @@ class Kernels:
     def __init__(self, n_classes, width, n_rows, n_threads):
         self.rng = np.random.default_rng(0)
         self.n_classes, self.n_rows, self.n_threads = n_classes, n_rows, n_threads
-        self.layers = {dtype: [filled((n_classes, width), DTYPES[dtype], one) for _ in range(3)]
+        shapes = (n_classes, width), (0, 0), (n_classes, width)  # no first moment, as by default
+        self.layers = {dtype: [filled(shape, DTYPES[dtype], one) for shape in shapes]
                        for dtype, one in (("float32", 1e-3), ("bfloat16", 0x3A83))}
-        self.bias = [np.full(n_classes, 1e-3, np.float32) for _ in range(3)]
+        self.bias = [np.full(n, 1e-3, np.float32) for n in (n_classes, 0, n_classes)]
         self.hidden = self.rng.standard_normal(dtype=np.float32, out=_memory.empty((BATCH, width)))
         self.delta = self.rng.standard_normal((BATCH, n_rows), dtype=np.float32) / BATCH
         self.block = _memory.empty((n_rows, width))
         self.block_bias = np.empty(n_rows, np.float32)
         self.scratch = _memory.empty((n_threads, _dense.TILE_ROWS * (width + 1)))
-        self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
+        self.optimizer = _simd.Optimizer("rmsprop", 1e-3, 1)
         self.starts, self.positions = np.arange(n_rows + 1), np.arange(n_rows)
         self.samples = (self.positions % BATCH).astype(np.int32)
         self.pairs = np.full(n_rows, 1e-3, np.float32)
 
     def gather_rows(self, layer, ids):
-        _dense.gather_rows(layer[0], *self.bias[:2], ids, self.block, self.block_bias,
+        _dense.gather_rows(layer[0], self.bias[0], self.bias[0], ids, self.block, self.block_bias,
                            self.n_threads)
 
     def update_rows(self, layer, ids):

@@ -17,13 +17,13 @@ Kernels of one training batch of 128 samples, at some numbers of shared classes 
     block_logits, gradient (matmul), update_block: 2 x samples x classes x width FLOP each, as a
         share of the peak; "block" is all three together. Weights of as many classes as the block
         has, so that they are cached ("cached"), or rows drawn afresh each time from ``--classes``
-        ("RAM"), where update_block also moves 24 bytes a weight, GB/s as for update_rows.
+        ("RAM"), where update_block also moves 16 bytes a weight, GB/s as for update_rows.
     in bytes: `_quantised.block_logits`, which training uses in place of block_logits where
         classes are sampled; rows are rounded to 8 bits on the way. As many FLOP as block_logits
         has, and as a share of the peak of floats, so it can be above 100 %; not part of "block".
     gather_rows: the rows that are read (4 bytes a weight; what is written stays in the cache).
-    update_rows: reading and writing weights and the two moments of Adam (24 bytes a weight); rows
-        drawn afresh each time, ascending, one sample each.
+    update_rows: reading and writing weights and the second moment of Adam, whose beta_1 is 0 as by
+        default (16 bytes a weight); rows drawn afresh each time, ascending, one sample each.
     combine_rows: the rows that are read (75 features a sample).
 
 A number is the best of the repetitions within ``--seconds``, which on a busy machine is nearest
@@ -126,14 +126,15 @@ class Batch:
     def __init__(self, n_classes, n_shared, width):
         self.rng = np.random.default_rng(0)
         self.n_classes, self.n_shared, self.width = n_classes, n_shared, width
-        self.layer = [filled((n_classes, width), np.float32, 1e-3) for _ in range(3)]
-        self.bias = [np.full(n_classes, 1e-3, np.float32) for _ in range(3)]
+        shapes = (n_classes, width), (0, 0), (n_classes, width)  # no first moment
+        self.layer = [filled(shape, np.float32, 1e-3) for shape in shapes]
+        self.bias = [np.full(n, 1e-3, np.float32) for n in (n_classes, 0, n_classes)]
         self.hidden = self._random(BATCH, width)
         self.delta = self._random(BATCH, n_shared) / BATCH
         self.block = self._random(n_shared, width)
         self.logits = _memory.empty((BATCH, n_shared))
         self.gradient = _memory.empty((BATCH, width))
-        self.optimizer = _simd.Optimizer("adam", 1e-3, 1)
+        self.optimizer = _simd.Optimizer("rmsprop", 1e-3, 1)
 
     def _random(self, *shape):
         return self.rng.standard_normal(dtype=np.float32, out=_memory.empty(shape))
@@ -169,8 +170,9 @@ class Batch:
 
     def gather_rows(self, n_threads):
         block_bias = np.empty(self.n_shared, np.float32)
-        return lambda ids: _dense.gather_rows(self.layer[0], *self.bias[:2], ids, self.block,
-                                              block_bias, n_threads)
+        weights, bias = self.layer[0], self.bias[0]
+        return lambda ids: _dense.gather_rows(weights, bias, bias, ids, self.block, block_bias,
+                                              n_threads)
 
     def update_rows(self, n_threads):
         n = self.n_shared
@@ -220,7 +222,7 @@ def compute(machine, n_classes, n_shared, width, n_threads, seconds):
         took = best_time(getattr(batch, kernel)(n_threads), seconds, prepare)
         total += took if kernel != "quantised" else 0
         cells.append(share(flop / took / 1e9, machine.peak[n_threads]))
-    moved = 24 * n_shared * width / took / 1e9
+    moved = 16 * n_shared * width / took / 1e9
     cells.append(share(3 * flop / total / 1e9, machine.peak[n_threads]))
     if n_classes:
         cells.append(share(moved, machine.bandwidth[n_threads]))
@@ -235,7 +237,7 @@ def traffic(machine, n_classes, n_rows, width, n_threads, seconds):
     nonzeros = BATCH * FEATURES_PER_SAMPLE
     for kernel, moved, prepare in (
         ("gather_rows", n_rows * row, lambda: (batch.rows(),)),
-        ("update_rows", 6 * n_rows * row, lambda: (batch.rows(),)),
+        ("update_rows", 4 * n_rows * row, lambda: (batch.rows(),)),
         ("combine_rows", nonzeros * row,
          lambda: (batch.rng.integers(0, n_classes, nonzeros, dtype=np.int32),)),
     ):

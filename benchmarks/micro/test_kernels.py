@@ -159,7 +159,7 @@ def test_build_tables(benchmark):
     benchmark(_tables.build_tables, *arguments)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("solver", ["sgd", "adagrad", "adam", "rmsprop"])
 def test_step(benchmark, solver):
     g, w, m, v = (np.full(WIDTH * 100, 1e-3, np.float32) for _ in range(4))
     benchmark(_simd.step, _simd.Optimizer(solver, 1e-3, 1), g, w, m, v)

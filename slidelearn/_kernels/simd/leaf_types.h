@@ -16,13 +16,14 @@ enum { SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM, SOLVER_RMSPROP };
  *   rmsprop:  adam whose beta_1 is 0, so that m is g and isn't kept   (the same, sec. 5)
  * For these two the caller folds the bias corrections of step t into
  * rate = learning_rate / (1 - beta_1^t) and root_scale = 1 / sqrt(1 - beta_2^t).
- * SOLVER_HAS_M, SOLVER_HAS_V: whether there is such an array. `key` is that of the random numbers with which bfloat16 is rounded in this step. */
+ * `key` is that of the random numbers with which bfloat16 is rounded in this step. */
 typedef struct {
     int solver;
     float rate, beta_1, beta_2, epsilon, root_scale;
     uint64_t key;
 } optimizer_t;
 
+/* Whether there is an m, or a v. */
 #define SOLVER_HAS_M(solver) ((solver) == SOLVER_ADAGRAD || (solver) == SOLVER_ADAM)
 #define SOLVER_HAS_V(solver) ((solver) == SOLVER_ADAM || (solver) == SOLVER_RMSPROP)
 

@@ -754,9 +754,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                              "trained further. Load it with mmap_mode=None, or 'c'.")
         saved, solver = self._optimizer_state, self._step_rule
         if not _state.fits(saved, network, solver, self.dtype):
-            self._state_start = self.t_
+            saved, self._state_start = [], self.t_
         network = _state.resumed(network, solver, self.dtype, saved, n_threads)
-        saved.clear()  # it belongs to the network now, or to none
+        self._optimizer_state.clear()  # it belongs to the network now, or to none
         return network
 
     def _adopt(self, network: Network, keep_state: bool) -> None:

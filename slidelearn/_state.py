@@ -200,15 +200,14 @@ def resumed(network: Network, solver: str, dtype: str, saved: list[list[np.ndarr
     """A copy of `network` to be trained further, its output layer stored as `dtype`.
 
     Parameters are copied, so that the model survives whatever happens to the copy; the optimizer's
-    memory is not (unless a file or a pickle left it off the cache lines), and starts empty unless
-    `saved` `fits`.
+    memory is not (unless a file or a pickle left it off the cache lines). `saved` is that memory,
+    which `fits`; or there is none, and it starts empty.
     """
     *below, output = network.layers
     layers = [Layer(_memory.copy(layer.weights, n_threads), layer.bias.copy()) for layer in below]
     layers.append(Layer(as_dtype(output.weights, dtype, n_threads), output.bias.copy()))
-    remembered = fits(saved, network, solver, dtype)
     for i, layer in enumerate(layers):
-        if remembered:
+        if saved:
             layer.weights_m, layer.weights_v = map(_memory.aligned, saved[i][:2])
             layer.bias_m, layer.bias_v = saved[i][2:]
         else:

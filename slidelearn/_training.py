@@ -117,7 +117,7 @@ class Trainer:
     n_steps : int
         Batches that the whole training is planned to have, for learning rates that decay.
     steps_before : int
-        Optimizer steps that the network has behind it (bias correction of Adam).
+        Optimizer steps since its memory was empty (bias correction of Adam).
     key : int
         All random numbers follow from it.
     n_threads : int

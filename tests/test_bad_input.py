@@ -499,7 +499,8 @@ def test_every_parameter_is_tried():
 
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in BAD_PARAMETERS.items()
-                                         for value in values], ids=repr)
+                                         for value in values],
+                         ids=lambda value: "object" if type(value) is object else repr(value))
 def test_bad_parameters(name, value, data):
     for method in ("fit", "partial_fit"):
         with pytest.raises((ValueError, TypeError), match=name):

@@ -62,7 +62,8 @@ def precision_at_2(estimator, X, Y):
     return precision_at_k(Y, estimator.predict_topk(X, k=2)[0], k=2)
 
 
-@pytest.mark.parametrize("scoring", [None, precision_at_2, "topk"], ids=str)
+@pytest.mark.parametrize("scoring", [None, precision_at_2, "topk"],
+                         ids=["default", "callable", "topk"])
 def test_grid_search_with_sparse_y(extreme, scoring):
     X, Y = extreme[0][:400], extreme[1][:400]
     if scoring == "topk":

@@ -94,8 +94,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         one number a weight, or two with a `beta_1` above 0, "adagrad" one, "sgd" none.
 
     learning_rate : {"linear", "constant"}, default="linear"
-        Schedule of the rate: "linear" falls to 0 at the end of `fit`. `partial_fit`, whose end
-        isn't known, always uses "constant".
+        Schedule of the rate: "linear" falls to 0 at the end of `fit`. In `partial_fit`, whose end
+        isn't known, it falls with the inverse root of steps instead, ``1 / sqrt(1 + t_ / 500)``.
+        "constant" stays what it is, as for streams whose nature changes.
 
     learning_rate_init : float, default=0.0125
         Learning rate at the start.
@@ -516,9 +517,10 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                     sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch on a part of the data, from where the last call stopped.
 
-        Trains the network only, at a constant learning rate, and holds nothing out: the ranker and
-        the calibration are those that the last `fit` left, or there is none. Each call copies the
-        parameters once, so that the model survives an error; very small parts are therefore slow.
+        Trains the network only, at a rate that falls over all calls (see `learning_rate`), and
+        holds nothing out: the ranker and the calibration are those that the last `fit` left, or
+        there is none. Each call copies the parameters once, so that the model survives an error;
+        very small parts are therefore slow.
 
         Parameters
         ----------
@@ -606,8 +608,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
                               recipe.batch_size),
                 recipe, n_steps=max_iter * -(-len(samples.rows) // recipe.batch_size),
-                steps_before=self.t_ - self._state_start, key=(self._seed + self.t_) % 2**64,
-                n_threads=samples.n_threads,
+                steps_before=self.t_, state_start=self._state_start,
+                key=(self._seed + self.t_) % 2**64, n_threads=samples.n_threads,
             )
             run_epochs(trainer, samples.rows, max_iter, self.verbose, stopping, history,
                        begin_epoch, end_epoch)
@@ -691,10 +693,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         size = self.batch_size
         if size == "auto":
             size = auto_batch_size(n_samples)
+        endless = one_epoch and self.learning_rate == "linear"
         return Recipe(
             loss="sigmoid" if self.out_activation_ == "logistic" else "softmax",
             solver=self._step_rule,
-            learning_rate="constant" if one_epoch else self.learning_rate,
+            learning_rate="inverse_root" if endless else self.learning_rate,
             learning_rate_init=float(self.learning_rate_init), beta_1=float(self.beta_1),
             beta_2=float(self.beta_2), epsilon=float(self.epsilon),
             batch_size=min(int(size), n_samples), dropout=float(self.dropout),
@@ -820,7 +823,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 stopping: EarlyStopping | None) -> None:
         """What has been trained so far; can be repeated."""
         if trainer is not None:
-            self.t_ = self._state_start + trainer.steps_before + trainer.step
+            self.t_ = trainer.steps_before + trainer.step
         self.history_ = history.table
         self.loss_curve_ = list(history.table["loss"])
         self.n_iter_ = len(self.loss_curve_)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, sqrt
 from time import perf_counter
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "i
 MAX_DENSITY = 1 / 8  # share of a block's pairs up to which it is worked on as a sparse matrix
 MIN_DENSITY = MAX_DENSITY / 3  # below, the threshold falls again; half of it leaves twice as many
 MAX_THRESHOLD = 1 / 8  # up to which it rises where more pairs are left
+DECAY_STEPS = 500  # after which a rate that falls with the inverse root of steps has lost 30 %
 NO_VALUES = np.empty(0, np.float32)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
 
@@ -39,7 +40,10 @@ class DivergenceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train; the fields are parameters of `SlideClassifier`."""
+    """How to train; the fields are parameters of `SlideClassifier`.
+
+    A `learning_rate` of "inverse_root" is what "linear" becomes where the end isn't known.
+    """
 
     loss: str
     solver: str
@@ -117,7 +121,9 @@ class Trainer:
     n_steps : int
         Batches that the whole training is planned to have, for learning rates that decay.
     steps_before : int
-        Optimizer steps since its memory was empty (bias correction of Adam).
+        Optimizer steps that the network has had, for learning rates that decay without an end.
+    state_start : int
+        How many of them before the optimizer's memory was empty (bias correction of Adam).
     key : int
         All random numbers follow from it.
     n_threads : int
@@ -136,7 +142,7 @@ class Trainer:
 
     def __init__(self, network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
                  log_inclusion: np.ndarray, recipe: Recipe, *, n_steps: int, steps_before: int,
-                 key: int, n_threads: int):
+                 state_start: int, key: int, n_threads: int):
         self.network = network
         self.X = X
         self.labels = labels
@@ -145,6 +151,7 @@ class Trainer:
         self.recipe = recipe
         self.n_steps = n_steps
         self.steps_before = steps_before
+        self.state_start = state_start
         self.key = key
         self.team = TeamSize(n_threads)
         self.step = 0
@@ -234,12 +241,14 @@ class Trainer:
         return loss
 
     def _optimizer(self) -> _simd.Optimizer:
-        recipe = self.recipe
+        recipe, steps = self.recipe, self.steps_before + self.step
         rate = recipe.learning_rate_init
         if recipe.learning_rate == "linear":
             rate *= 1 - self.step / self.n_steps
+        elif recipe.learning_rate == "inverse_root":
+            rate /= sqrt(1 + steps / DECAY_STEPS)
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ROUNDING), self.step)
-        return _simd.Optimizer(recipe.solver, rate, self.steps_before + self.step + 1,
+        return _simd.Optimizer(recipe.solver, rate, steps - self.state_start + 1,
                                recipe.beta_1, recipe.beta_2, recipe.epsilon, key)
 
     def _forward(self, rows: np.ndarray) -> list[np.ndarray]:

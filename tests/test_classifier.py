@@ -527,7 +527,8 @@ def test_first_steps_with_an_empty_memory_are_no_longer_than_the_rate(extreme, b
     model = small(warm_start=before != "fit", **other).fit(X, Y)
     adam = dict(solver="adam", dtype="float32", beta_1=beta_1, batch_size=30, warm_start=False)
     model.set_params(**adam)
-    rate, steps = model.learning_rate_init, model.t_
+    steps = model.t_
+    rate = model.learning_rate_init / np.sqrt(1 + steps / 500)
     first = model.coefs_[-1].copy()
     model.partial_fit(X[:30], Y[:30])
     moved = np.abs(model.coefs_[-1] - first).max()
@@ -539,6 +540,19 @@ def test_first_steps_with_an_empty_memory_are_no_longer_than_the_rate(extreme, b
         again.partial_fit(X[30:60], Y[30:60])
     assert_same_model(again, model)
     assert model._state_start == steps and model.t_ == steps + 3
+
+
+def test_the_rate_of_partial_fit_falls(extreme):
+    X, Y = extreme[0][:30], extreme[1][:30]
+    model = small(solver="sgd", batch_size=30, learning_rate_init=10).partial_fit(X, Y)
+    model.t_ = 1500
+    moved = {}
+    for schedule in ("linear", "constant"):
+        longer = copy.deepcopy(model).set_params(learning_rate=schedule).partial_fit(X, Y)
+        moved[schedule] = longer.coefs_[-1] - model.coefs_[-1]
+        assert longer.t_ == 1501
+    assert np.abs(moved["constant"]).max() > 1e-4
+    np.testing.assert_allclose(moved["linear"], moved["constant"] / 2, rtol=0, atol=1e-6)
 
 
 def test_partial_fit(extreme):

@@ -188,7 +188,7 @@ def test_stream_is_partial_fit(run, extreme, schedule, monkeypatch):
         assert out.startswith("epoch 1/2: loss 1")
         assert sizes == 2 * [*6 * [286], 284]  # of one size, and at most 300
         sizes.clear()
-    expected = small(learning_rate=schedule, n_random=100, batch_size=16)
+    expected = small(learning_rate="constant", n_random=100, batch_size=16)
     for step in range(14):
         start = step % 7 * 286
         chunk = slice(start, min(start + 286, 2000))

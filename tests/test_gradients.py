@@ -55,7 +55,8 @@ def dense(matrix):
 class Setting:
     """A trainer on random data, and all that its steps depend on, for the oracle."""
 
-    def __init__(self, recipe, hidden=(16,), seed=0, steps_before=0, n_steps=10, shift=False):
+    def __init__(self, recipe, hidden=(16,), seed=0, steps_before=0, state_start=0, n_steps=10,
+                 shift=False):
         rng = np.random.default_rng(seed)
         self.X = random_csr(rng, N, N_FEATURES, rng.integers(0, 7, N))  # empty rows among them
         self.Y = random_csr(rng, N, N_CLASSES, rng.integers(0, 4, N))
@@ -71,8 +72,8 @@ class Setting:
         self.shift = self.shift.astype(np.float32)
         self.recipe, self.key = recipe, 5
         self.trainer = Trainer(self.network, self.X, self.Y, self.weight, self.shift, recipe,
-                               n_steps=n_steps, steps_before=steps_before, key=self.key,
-                               n_threads=2)
+                               n_steps=n_steps, steps_before=steps_before,
+                               state_start=state_start, key=self.key, n_threads=2)
         self.active = None
         release = self.trainer.sampler.release
 
@@ -176,7 +177,7 @@ def touched_rows(case, rows):
     return np.flatnonzero(dense(case.X)[rows].any(axis=0)), np.union1d(shared, own)
 
 
-@pytest.mark.parametrize("learning_rate", ["constant", "linear"])
+@pytest.mark.parametrize("learning_rate", ["constant", "linear", "inverse_root"])
 @pytest.mark.parametrize("solver", reference.KEPT)
 @pytest.mark.parametrize(("sampling", "share_random"), [("random", True), ("topk", True),
                                                         ("vanilla", False)])
@@ -184,8 +185,9 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
     plan = replaced(PLAN, sampling=sampling, share_random=share_random)
     recipe = replaced(RECIPE, solver=solver, plan=plan, learning_rate=learning_rate,
                       learning_rate_init=0.02)
-    n_steps, steps_before = 6, 3
-    case = Setting(recipe, (16, 17), steps_before=steps_before, n_steps=n_steps)
+    n_steps, steps_before, state_start = 6, 300, 297
+    case = Setting(recipe, (16, 17), steps_before=steps_before, state_start=state_start,
+                   n_steps=n_steps)
     oracle = reference.Network(case.network)
     n_layers = len(oracle.weights)
     states = [(np.zeros_like(p), np.zeros_like(p)) for p in oracle.parameters]
@@ -198,9 +200,10 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
         gradients = oracle.gradients(*case.batch(rows, step))
         features, classes = touched_rows(case, rows)
         touched = {0: features, n_layers - 1: classes, 2 * n_layers - 1: classes}
-        rate = 0.02 * (1 - step / n_steps if learning_rate == "linear" else 1)
-        optimizer = reference.Optimizer(solver, rate, steps_before + step + 1, recipe.beta_1,
-                                        recipe.beta_2, recipe.epsilon)
+        rate = 0.02 * {"constant": 1, "linear": 1 - step / n_steps,
+                       "inverse_root": (1 + (300 + step) / 500) ** -0.5}[learning_rate]
+        optimizer = reference.Optimizer(solver, rate, steps_before - state_start + step + 1,
+                                        recipe.beta_1, recipe.beta_2, recipe.epsilon)
         for i, (parameter, gradient) in enumerate(zip(oracle.parameters, gradients, strict=True)):
             some = touched.get(i, np.arange(len(parameter)))
             m, v = (state[some] for state in states[i])
@@ -366,7 +369,7 @@ def test_labels_of_nearly_all_classes(sampling, share_random):
         counts = rng.integers(N_CLASSES - 1, N_CLASSES + 1, N)
         case.Y = random_csr(rng, N, N_CLASSES, counts)
         trainer = Trainer(case.network, case.X, case.Y, case.weight, case.shift, case.recipe,
-                          n_steps=3, steps_before=0, key=1, n_threads=2)
+                          n_steps=3, steps_before=0, state_start=0, key=1, n_threads=2)
         for batch in trainer.prepare(rng.permutation(N)):
             assert np.isfinite(trainer.train_batch(batch))
 

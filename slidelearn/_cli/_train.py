@@ -78,7 +78,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
     max_iter = n_epochs(model.max_iter, data.header.n_labels)
     n_steps, step, n_given = max_iter * n_chunks, 0, 0
-    model.set_params(verbose=0)
+    model.set_params(verbose=0, learning_rate="constant")
     if model.batch_size == "auto":
         model.set_params(batch_size=auto_batch_size(n_samples))
     with tqdm(total=max_iter * n_samples, unit="sample", unit_scale=True, leave=False,
@@ -86,7 +86,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
         for epoch in range(1, max_iter + 1):
             total = 0.0
             for X, Y in data.chunks(rows):
-                if model.learning_rate == "linear":
+                if asked["learning_rate"] == "linear":
                     model.set_params(learning_rate_init=rate * (1 - (step + 0.5) / n_steps))
                 model.partial_fit(X, Y)
                 step += 1

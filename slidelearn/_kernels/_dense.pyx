@@ -64,16 +64,16 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
     """
     cdef Py_ssize_t task, first, rows, left, columns, i
     cdef Py_ssize_t width = out.shape[1], depth = b.shape[0], n_parts = (width + PART - 1) // PART
+    cdef Py_ssize_t n_tiles = (out.shape[0] + TILE - 1) // TILE
     cdef Py_ssize_t a_row = a.strides[0] // <Py_ssize_t>sizeof(float)
     cdef Py_ssize_t a_step = a.strides[1] // <Py_ssize_t>sizeof(float)
     cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
-    for task in prange(n_parts * ((out.shape[0] + TILE - 1) // TILE), nogil=True,
-                       num_threads=n_threads, schedule="static"):
-        first = task // n_parts * TILE
+    for task in prange(n_parts * n_tiles, nogil=True, num_threads=n_threads, schedule="static"):
+        first = task % n_tiles * TILE  # part after part: a thread reads columns of its own of b
         rows = min(<Py_ssize_t>TILE, out.shape[0] - first)
-        left = task % n_parts * PART
+        left = task // n_tiles * PART
         columns = min(<Py_ssize_t>PART, width - left)
         for i in range(first, first + rows):
             if start.shape[0] > 0:

@@ -567,7 +567,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         elif per_class is not None:
             weight = (weight * per_class[labels.indices]).astype(np.float32)
         samples = Samples(X, targets, weight, *self._split(weight, targets, one_epoch), n_threads)
-        recipe = self._recipe(len(samples.rows), one_epoch)
+        recipe = self._recipe(len(samples.rows))
         network = (self._resumed_network(widths, n_threads) if resume
                    else self._new_network(samples, labels, recipe, widths, per_class, one_epoch))
         self._adopt(network, keep_state=one_epoch or self.warm_start)
@@ -607,7 +607,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 network, samples.X, labels, samples.weight,
                 log_inclusion(self._label_counts / self._n_seen, len(self.classes_), recipe.plan,
                               recipe.batch_size),
-                recipe, n_steps=max_iter * -(-len(samples.rows) // recipe.batch_size),
+                recipe,
+                n_steps=(None if one_epoch
+                         else max_iter * -(-len(samples.rows) // recipe.batch_size)),
                 steps_before=self.t_, state_start=self._state_start,
                 key=(self._seed + self.t_) % 2**64, n_threads=samples.n_threads,
             )
@@ -689,17 +691,15 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             matrix.indices, repeated, minlength=len(self.classes_))
         self._n_seen = self._n_seen + float(weight.sum(dtype=np.float64))
 
-    def _recipe(self, n_samples: int, one_epoch: bool) -> Recipe:
+    def _recipe(self, n_samples: int) -> Recipe:
         size = self.batch_size
         if size == "auto":
             size = auto_batch_size(n_samples)
-        endless = one_epoch and self.learning_rate == "linear"
         return Recipe(
             loss="sigmoid" if self.out_activation_ == "logistic" else "softmax",
             solver=self._step_rule,
-            learning_rate="inverse_root" if endless else self.learning_rate,
-            learning_rate_init=float(self.learning_rate_init), beta_1=float(self.beta_1),
-            beta_2=float(self.beta_2), epsilon=float(self.epsilon),
+            learning_rate=self.learning_rate, learning_rate_init=float(self.learning_rate_init),
+            beta_1=float(self.beta_1), beta_2=float(self.beta_2), epsilon=float(self.epsilon),
             batch_size=min(int(size), n_samples), dropout=float(self.dropout),
             shuffle=self.shuffle, gradient_threshold=float(self.gradient_threshold),
             plan=self._sampling_plan(),

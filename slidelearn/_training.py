@@ -40,10 +40,7 @@ class DivergenceError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train; the fields are parameters of `SlideClassifier`.
-
-    A `learning_rate` of "inverse_root" is what "linear" becomes where the end isn't known.
-    """
+    """How to train; the fields are parameters of `SlideClassifier`."""
 
     loss: str
     solver: str
@@ -118,10 +115,11 @@ class Trainer:
     log_inclusion : ndarray of shape (n_classes,), float32
         Logarithm of the probability that a class is in a batch's shared part; see `log_inclusion`.
     recipe : Recipe
-    n_steps : int
-        Batches that the whole training is planned to have, for learning rates that decay.
+    n_steps : int or None
+        Batches that the whole training is planned to have, after which a "linear" rate is 0; None
+        if the end isn't known, where it falls with the inverse root of all steps instead.
     steps_before : int
-        Optimizer steps that the network has had, for learning rates that decay without an end.
+        Optimizer steps that the network has had.
     state_start : int
         How many of them before the optimizer's memory was empty (bias correction of Adam).
     key : int
@@ -141,8 +139,8 @@ class Trainer:
     """
 
     def __init__(self, network: Network, X: CSR, labels: CSR, sample_weight: np.ndarray,
-                 log_inclusion: np.ndarray, recipe: Recipe, *, n_steps: int, steps_before: int,
-                 state_start: int, key: int, n_threads: int):
+                 log_inclusion: np.ndarray, recipe: Recipe, *, n_steps: int | None,
+                 steps_before: int, state_start: int, key: int, n_threads: int):
         self.network = network
         self.X = X
         self.labels = labels
@@ -244,9 +242,10 @@ class Trainer:
         recipe, steps = self.recipe, self.steps_before + self.step
         rate = recipe.learning_rate_init
         if recipe.learning_rate == "linear":
-            rate *= 1 - self.step / self.n_steps
-        elif recipe.learning_rate == "inverse_root":
-            rate /= sqrt(1 + steps / DECAY_STEPS)
+            if self.n_steps is None:
+                rate /= sqrt(1 + steps / DECAY_STEPS)
+            else:
+                rate *= 1 - self.step / self.n_steps
         key = _hashing.stream_key(_hashing.stream_key(self.key, KEY_ROUNDING), self.step)
         return _simd.Optimizer(recipe.solver, rate, steps - self.state_start + 1,
                                recipe.beta_1, recipe.beta_2, recipe.epsilon, key)

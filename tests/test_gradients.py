@@ -177,17 +177,18 @@ def touched_rows(case, rows):
     return np.flatnonzero(dense(case.X)[rows].any(axis=0)), np.union1d(shared, own)
 
 
-@pytest.mark.parametrize("learning_rate", ["constant", "linear", "inverse_root"])
+@pytest.mark.parametrize(("learning_rate", "planned"), [("constant", 6), ("linear", 6),
+                                                       ("linear", None)])
 @pytest.mark.parametrize("solver", reference.KEPT)
 @pytest.mark.parametrize(("sampling", "share_random"), [("random", True), ("topk", True),
                                                         ("vanilla", False)])
-def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learning_rate):
+def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learning_rate, planned):
     plan = replaced(PLAN, sampling=sampling, share_random=share_random)
     recipe = replaced(RECIPE, solver=solver, plan=plan, learning_rate=learning_rate,
                       learning_rate_init=0.02)
     n_steps, steps_before, state_start = 6, 300, 297
     case = Setting(recipe, (16, 17), steps_before=steps_before, state_start=state_start,
-                   n_steps=n_steps)
+                   n_steps=planned)
     oracle = reference.Network(case.network)
     n_layers = len(oracle.weights)
     states = [(np.zeros_like(p), np.zeros_like(p)) for p in oracle.parameters]
@@ -200,8 +201,9 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
         gradients = oracle.gradients(*case.batch(rows, step))
         features, classes = touched_rows(case, rows)
         touched = {0: features, n_layers - 1: classes, 2 * n_layers - 1: classes}
-        rate = 0.02 * {"constant": 1, "linear": 1 - step / n_steps,
-                       "inverse_root": (1 + (300 + step) / 500) ** -0.5}[learning_rate]
+        rate = 0.02 * {("constant", 6): 1, ("linear", 6): 1 - step / 6,
+                       ("linear", None): (1 + (steps_before + step) / 500) ** -0.5,
+                       }[learning_rate, planned]
         optimizer = reference.Optimizer(solver, rate, steps_before - state_start + step + 1,
                                         recipe.beta_1, recipe.beta_2, recipe.epsilon)
         for i, (parameter, gradient) in enumerate(zip(oracle.parameters, gradients, strict=True)):

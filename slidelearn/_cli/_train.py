@@ -73,7 +73,7 @@ def _fit_stream(model: SlideClassifier, data: Data, chunk_rows: int) -> None:
     `partial_fit` knows its chunk only: what depends on the whole of training is set here.
     """
     asked, n_samples = model.get_params(), data.header.n_samples
-    rate, verbose = model.learning_rate_init, model.verbose
+    rate, verbose = asked["learning_rate_init"], asked["verbose"]
     n_chunks = -(-n_samples // chunk_rows)
     rows = -(-n_samples // n_chunks)  # chunks of one size, rather than a small one at the end
     max_iter = n_epochs(model.max_iter, data.header.n_labels)

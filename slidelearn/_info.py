@@ -18,8 +18,8 @@ def simd_info() -> SimdInfo:
     """The instruction set that the kernels use in this process.
 
     It is chosen at import: the fastest that the processor has, or the one that the environment
-    variable ``SLIDELEARN_SIMD`` names. All levels with fused multiply-adds ("avx2", "avx512", and
-    "scalar" where the processor's baseline has them) give the same bits.
+    variable ``SLIDELEARN_SIMD`` names. All levels with fused multiply-adds ("avx2", "avx512",
+    "avx512vnni", "amx", and "scalar" where the processor's baseline has them) give the same bits.
 
     Returns
     -------

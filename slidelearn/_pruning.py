@@ -247,8 +247,8 @@ def _query(pruned: PrunedLayer, hidden: np.ndarray,
     _dense.matmul(centred, pruned.rotation, np.empty(0, np.float32), rotated, n_threads)
     codes = np.empty(n_padded * depth, np.uint8)
     stats = np.zeros((n_padded, 2, 5))
-    _pruned.quantise(rotated, 4 * pruned.groups1, _pruned.SAMPLES, 0, codes, stats,
-                     n_threads)
+    lanes = 1 if _simd.has_sample_rows() else _pruned.SAMPLES
+    _pruned.quantise(rotated, 4 * pruned.groups1, lanes, 0, codes, stats, n_threads)
     scale, length, lost, _, total = stats.transpose(2, 0, 1)
     first, small, whole = pruned.balance
     rounding = pruned.rounding * lengths
@@ -265,7 +265,7 @@ def _query(pruned: PrunedLayer, hidden: np.ndarray,
     for name, values in numbers.items():
         sample[:, _pruned.SAMPLE_NUMBERS[name]] = values
     start = (-128 * total).astype(np.int32).reshape(-1, _pruned.SAMPLES, 2).swapaxes(1, 2)
-    return (codes.view(np.int8).reshape(-1, depth // 4, _pruned.SAMPLES, 4),
+    return (codes.view(np.int8).reshape(-1, _pruned.SAMPLES, depth),
             np.ascontiguousarray(start), sample, usable[:n])
 
 

@@ -11,13 +11,11 @@ from slidelearn import _pruning
 from slidelearn._kernels import _simd
 from tests.conftest import small
 
-LEVELS = [level for level in _simd.available_levels() if level.endswith("vnni")] or [None]
 
-
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=_simd.available_levels())
 def always(request, monkeypatch):
-    """Pruning, however few samples and classes there are."""
-    made = []
+    """Pruning, however few samples and classes there are, at each SIMD level."""
+    made, before = [], _simd.get_level()
     real = _pruning.prune
 
     def prune(*arguments):
@@ -26,7 +24,9 @@ def always(request, monkeypatch):
 
     monkeypatch.setattr(_pruning, "prune", prune)
     monkeypatch.setattr(_pruning, "pays", lambda *arguments: True)
-    return made
+    _simd.set_level(request.param)
+    yield made
+    _simd.set_level(before)
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ print("instruction set in use:", slidelearn.simd_info()["level"])
 # ---------
 #
 # Precision at 1, and samples a second, the best of three runs. Hash tables are built before. The
-# exact search needs no preparation, but where the processor has AVX-512 VNNI it makes 8-bit codes
-# of the output layer once some thousand samples were predicted, and then rules most classes out
-# without scoring them. Fresh copies of the model show the search without codes.
+# exact search needs no preparation, but where the processor has AVX-512 VNNI or AMX it makes 8-bit
+# codes of the output layer once some thousand samples were predicted, and then rules most classes
+# out without scoring them. Fresh copies of the model show the search without codes.
 
 import copy
 from time import perf_counter

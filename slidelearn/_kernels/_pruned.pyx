@@ -241,7 +241,7 @@ def pruned_topk(
     const float[:, :, ::1] classes,
     const float[:, ::1] most,
     Py_ssize_t groups1,
-    const int8_t[:, :, :, ::1] sample_codes,
+    const int8_t[:, :, ::1] sample_codes,
     const int32_t[:, :, ::1] start,
     float[:, :, ::1] sample,
     float[:, ::1] group_least,
@@ -271,7 +271,8 @@ def pruned_topk(
     classes : (n_tiles, CLASS_NUMBERS, CLASSES), see simd/screen.h
     most : (n_tiles, 2), the greatest base and the greatest length of the rows of each tile
     groups1 : groups of coordinates of the first bound
-    sample_codes : (* / SAMPLES, groups, SAMPLES, 4)
+    sample_codes : (* / SAMPLES, SAMPLES, 4 * groups) if `_simd.has_sample_rows()`, else the same
+        numbers as (* / SAMPLES, groups, SAMPLES, 4)
     start : (* / SAMPLES, 2, SAMPLES), see simd/screen.h
     sample : in and out, (n_splits, *, SAMPLE_NUMBERS)
     group_least : in and out, (n_splits, * / SAMPLES), the least threshold of each group of samples
@@ -303,7 +304,7 @@ def pruned_topk(
 
 
 cdef void _run_task(
-    const layer_t* layer, const float[:, ::1] hidden, const int8_t[:, :, :, ::1] sample_codes,
+    const layer_t* layer, const float[:, ::1] hidden, const int8_t[:, :, ::1] sample_codes,
     const int32_t[:, :, ::1] start, float[:, :, ::1] sample, float[:, ::1] group_least,
     float[:, :, ::1] uppers, float[:, :, ::1] lowers, int32_t[:, :, ::1] found,
     int32_t[:, ::1] counts, int32_t[:, ::1] next_look, float[:, :, ::1] scores,
@@ -315,7 +316,7 @@ cdef void _run_task(
     s.k = scores.shape[2]
     s.room = uppers.shape[2]
     s.hidden = &hidden[0, 0]
-    s.codes = &sample_codes[0, 0, 0, 0]
+    s.codes = &sample_codes[0, 0, 0]
     s.start = &start[0, 0, 0]
     s.sample = &sample[split, 0, 0]
     s.group_least = &group_least[split, 0]
@@ -326,8 +327,10 @@ cdef void _run_task(
     s.next_look = &next_look[split, 0]
     s.scores = &scores[split, 0, 0]
     s.ids = &ids[split, 0, 0]
+    active_leaf().begin8(layer.groups1, layer.groups - layer.groups1)
     for tile in range(first, last):
         _search(layer, &s, low, high, tile)
+    active_leaf().end8()
     if settle:
         for i in range(low, high):
             _finish(layer, &s, i, active_leaf())

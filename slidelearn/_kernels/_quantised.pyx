@@ -57,25 +57,28 @@ def block_logits(
         return
     with nogil, parallel(num_threads=n_threads):
         for tile in prange(n_tiles, schedule="static"):
-            _encode(leaf, tile * TILE, TILE, hidden, &scratch[threadid(), 0, 0],
-                    &tiles[tile, 0, 0], &scales[tile, 0])
+            _encode(leaf, tile * TILE, TILE, leaf.sample_rows, hidden,
+                    &scratch[threadid(), 0, 0], &tiles[tile, 0, 0], &scales[tile, 0])
         for panel in prange((n_block + PANEL - 1) // PANEL, schedule="static"):
             _panel_logits(leaf, panel * PANEL, n_samples, block, bias, tiles, scales,
                           &scratch[threadid(), 0, 0], logits)
 
 
-cdef void _encode(const leaf_t* leaf, Py_ssize_t first, Py_ssize_t n, const float[:, ::1] rows,
-                  int8_t* scratch, int8_t* codes, float* scales) noexcept nogil:
-    # Codes of n rows, zeros for those that aren't there, four coordinates of one row side by side
-    # with those of the next.
+cdef void _encode(const leaf_t* leaf, Py_ssize_t first, Py_ssize_t n, bint by_row,
+                  const float[:, ::1] rows, int8_t* scratch, int8_t* codes,
+                  float* scales) noexcept nogil:
+    # Codes of n rows, zeros for those that aren't there: row by row, or four coordinates of one row
+    # side by side with those of the next.
     cdef Py_ssize_t s, width = rows.shape[1], groups = (width + 3) // 4
+    cdef int8_t* plain = codes if by_row else scratch
     for s in range(n):
         scales[s] = 0
         if first + s < rows.shape[0]:
-            scales[s] = leaf.encode8(width, &rows[first + s, 0], scratch + 4 * groups * s)
+            scales[s] = leaf.encode8(width, &rows[first + s, 0], plain + 4 * groups * s)
         else:
-            memset(scratch + 4 * groups * s, 0, 4 * groups)
-    transpose(n, groups, <float*>scratch, <float*>codes, n)
+            memset(plain + 4 * groups * s, 0, 4 * groups)
+    if not by_row:
+        transpose(n, groups, <float*>scratch, <float*>codes, n)
 
 
 cdef void _panel_logits(
@@ -89,13 +92,15 @@ cdef void _panel_logits(
     cdef Py_ssize_t tile, width = block.shape[1], groups = (width + 3) // 4
     cdef Py_ssize_t n = min(<Py_ssize_t>PANEL, block.shape[0] - first)
     cdef int8_t* codes = scratch + PANEL * 4 * groups
-    _encode(leaf, first, PANEL, block, scratch, codes, class_scales)
+    _encode(leaf, first, PANEL, False, block, scratch, codes, class_scales)
     memset(class_bias, 0, sizeof(class_bias))
     memcpy(class_bias, &bias[first], n * sizeof(float))
+    leaf.begin8(groups, 0)
     for tile in range((n_samples + TILE - 1) // TILE):
         leaf.logits8(groups, <int>min(<Py_ssize_t>TILE, n_samples - tile * TILE), <int>n,
                      <const uint8_t*>&tiles[tile, 0, 0], &scales[tile, 0], codes, class_scales,
                      class_bias, &logits[tile * TILE, first], logits.shape[1])
+    leaf.end8()
 
 
 def encode(const float[:, ::1] rows, int8_t[:, :, ::1] codes, float[:, ::1] scales,
@@ -110,8 +115,8 @@ def encode(const float[:, ::1] rows, int8_t[:, :, ::1] codes, float[:, ::1] scal
     if rows.shape[1] == 0:
         return
     for panel in prange(codes.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        _encode(leaf, panel * PANEL, PANEL, rows, &scratch[threadid(), 0, 0], &codes[panel, 0, 0],
-                &scales[panel, 0])
+        _encode(leaf, panel * PANEL, PANEL, False, rows, &scratch[threadid(), 0, 0],
+                &codes[panel, 0, 0], &scales[panel, 0])
 
 
 cdef struct search_t:  # candidates of some samples, `room` each
@@ -223,7 +228,9 @@ cdef void _search(
         s.counts[i] = 0
         s.below[i] = -INFINITY
     for tile in range(first // TILE, (last + TILE - 1) // TILE):
-        _encode(leaf, tile * TILE, TILE, hidden, scratch, &tiles[tile, 0, 0], &scales[tile, 0])
+        _encode(leaf, tile * TILE, TILE, leaf.sample_rows, hidden, scratch, &tiles[tile, 0, 0],
+                &scales[tile, 0])
+    leaf.begin8(groups, 0)
     for panel in range(codes.shape[0]):
         for tile in range(first // TILE, (last + TILE - 1) // TILE):
             i = tile * TILE
@@ -235,6 +242,7 @@ cdef void _search(
             for j in range(n):
                 if kept[j]:
                     _take(leaf, &s, i + j, kept[j], z[j], &ids[panel, 0])
+    leaf.end8()
     for i in range(first, last):
         if s.counts[i] >= s.k:
             leaf.rank(s.counts[i], s.k, s.values + i * s.room, s.found + i * s.room, &best[i, 0],

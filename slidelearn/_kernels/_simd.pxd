@@ -61,20 +61,23 @@ cdef extern from "simd/leaf_types.h" nogil:
                      float* c, Py_ssize_t c_row, const ask_t* ask) noexcept nogil
         void (*quantise)(Py_ssize_t n, const float* x, Py_ssize_t stride, int offset,
                          uint8_t* codes, double* stats) noexcept nogil
+        void (*begin8)(Py_ssize_t groups1, Py_ssize_t groups2) noexcept nogil
         int (*screen)(Py_ssize_t groups1, Py_ssize_t groups2, const int8_t* h,
                       const int32_t* start, const float* sample, const uint8_t* codes,
                       const float* classes, float* upper, uint32_t* kept) noexcept nogil
+        void (*logits8)(Py_ssize_t groups, int n_samples, int n_classes, const uint8_t* h,
+                        const float* sample_scale, const int8_t* codes, const float* class_scale,
+                        const float* bias, float* z, Py_ssize_t z_row) noexcept nogil
+        void (*end8)() noexcept nogil
         float (*kth_bound)(Py_ssize_t n, Py_ssize_t k, float least, float* values) noexcept nogil
         void (*chains)(Py_ssize_t n, Py_ssize_t depth, const float* weights, const float* bias,
                        const int32_t* ids, const float* x, float* z) noexcept nogil
         void (*rank)(Py_ssize_t n, Py_ssize_t k, const float* scores, const int32_t* ids,
                      float* best, int32_t* best_ids) noexcept nogil
         float (*encode8)(Py_ssize_t n, const float* x, int8_t* codes) noexcept nogil
-        void (*logits8)(Py_ssize_t groups, int n_samples, int n_classes, const uint8_t* h,
-                        const float* sample_scale, const int8_t* codes, const float* class_scale,
-                        const float* bias, float* z, Py_ssize_t z_row) noexcept nogil
         void (*above)(int n_samples, float (*z)[SCREEN_CLASSES], const float* least,
                       uint32_t* kept) noexcept nogil
+        int sample_rows
         int fast_screen
 
     int lowest_bit(uint32_t x)

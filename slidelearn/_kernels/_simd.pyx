@@ -9,7 +9,7 @@ cdef extern from "simd/dispatch.h" nogil:
     const leaf_t* leaf_find(const char* name)
     int SOLVER_SGD, SOLVER_ADAGRAD, SOLVER_ADAM, SOLVER_RMSPROP
 
-LEVELS = ("scalar", "avx2", "avx512", "avx512vnni")
+LEVELS = ("scalar", "avx2", "avx512", "avx512vnni", "amx")
 LEAST_EPSILON = 1e-20  # with less, a g whose square underflows makes a huge step, and 0 / 0
 SOLVERS = {"sgd": SOLVER_SGD, "adagrad": SOLVER_ADAGRAD, "adam": SOLVER_ADAM,
            "rmsprop": SOLVER_RMSPROP}  # of adam, what it is with a beta_1 of 0
@@ -44,6 +44,11 @@ def set_level(str level):
 def has_fast_screen():
     """Whether the instruction set in use makes pruned search pay."""
     return chosen.fast_screen != 0
+
+
+def has_sample_rows():
+    """Whether products of bytes want a sample's codes side by side."""
+    return chosen.sample_rows != 0
 
 
 cdef class Optimizer:

@@ -74,14 +74,18 @@ static inline float near_log2(float x) {
     return (float)bits_of_float(x) * 0x1p-23f - 127.0f;
 }
 
+/* Products of bytes need no preparation, but with AMX. */
+static void no_begin8(ptrdiff_t groups1, ptrdiff_t groups2) { (void)groups1, (void)groups2; }
+static void no_end8(void) {}
+
 /* The leaf functions of a level, in the order of leaf_t. */
-#define LEAF_TABLE(name, screen, logits8, fast_screen)                                     \
+#define LEAF_TABLE(name, begin8, end8, screen, logits8, sample_rows, fast_screen)          \
     {                                                                                      \
         name, LEAF(axpy), LEAF(axpy16), LEAF(combine), LEAF(scaled), LEAF(dot),            \
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
         LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
-        screen, LEAF(kth_bound), LEAF(chains), LEAF(rank), LEAF(encode8), logits8,         \
-        LEAF(above), fast_screen,                                                          \
+        begin8, screen, logits8, end8, LEAF(kth_bound), LEAF(chains), LEAF(rank),          \
+        LEAF(encode8), LEAF(above), sample_rows, fast_screen,                              \
     }
 
 #define LEAF(name) scalar_##name
@@ -92,6 +96,9 @@ static inline float near_log2(float x) {
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define HAVE_X86_LEVELS 1
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define HAVE_AMX_LEVEL 1
+#endif
 #include <immintrin.h>
 
 #if defined(__clang__)
@@ -137,14 +144,31 @@ static inline float near_log2(float x) {
 #pragma GCC target("avx512f,avx512vnni,prefer-vector-width=512")
 #endif
 #include "vnni.h"
-#define LEAF(name) avx512_##name /* all but the first pass of the pruned search */
-static const leaf_t vnni_leaf = LEAF_TABLE("avx512vnni", vnni_screen, vnni_logits8, 1);
-#undef LEAF
+#define LEAF(name) avx512_##name /* all but products of bytes, here and with AMX */
+static const leaf_t vnni_leaf = LEAF_TABLE("avx512vnni", no_begin8, no_end8, vnni_screen,
+                                           vnni_logits8, 0, 1);
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options
 #endif
+#ifdef HAVE_AMX_LEVEL
+#if defined(__clang__)
+#pragma clang attribute push(                                                              \
+    __attribute__((target("avx512f,avx512vnni,amx-tile,amx-int8"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vnni,amx-tile,amx-int8,prefer-vector-width=512")
+#endif
+#include "amx.h"
+static const leaf_t amx_leaf = LEAF_TABLE("amx", amx_begin, amx_end, amx_screen, amx_logits8, 1, 1);
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+#undef LEAF
 #endif /* x86-64 */
 
 /* The leaf functions of the level called `name`, NULL if this build or this processor lacks it. */
@@ -159,6 +183,12 @@ static const leaf_t *leaf_find(const char *name) {
         && __builtin_cpu_supports("avx512vnni")) {
         return &vnni_leaf;
     }
+#ifdef HAVE_AMX_LEVEL
+    if (!strcmp(name, "amx") && __builtin_cpu_supports("avx512f")
+        && __builtin_cpu_supports("avx512vnni") && amx_allowed()) {
+        return &amx_leaf;
+    }
+#endif
 #endif
     return NULL;
 }

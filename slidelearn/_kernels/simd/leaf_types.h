@@ -71,20 +71,24 @@ typedef struct {
                  ptrdiff_t c_row, const ask_t *ask);
     void (*quantise)(ptrdiff_t n, const float *x, ptrdiff_t stride, int offset, uint8_t *codes,
                      double *stats);
+    void (*begin8)(ptrdiff_t groups1, ptrdiff_t groups2); /* before a thread calls the next two */
     int (*screen)(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                   const float *sample, const uint8_t *codes, const float *classes, float *upper,
                   uint32_t *kept);
+    void (*logits8)(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
+                    const float *sample_scale, const int8_t *codes, const float *class_scale,
+                    const float *bias, float *z, ptrdiff_t z_row);
+    void (*end8)(void); /* after that */
     float (*kth_bound)(ptrdiff_t n, ptrdiff_t k, float least, float *values);
     void (*chains)(ptrdiff_t n, ptrdiff_t depth, const float *weights, const float *bias,
                    const int32_t *ids, const float *x, float *z);
     void (*rank)(ptrdiff_t n, ptrdiff_t k, const float *scores, const int32_t *ids, float *best,
                  int32_t *best_ids);
     float (*encode8)(ptrdiff_t n, const float *x, int8_t *codes);
-    void (*logits8)(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,
-                    const float *sample_scale, const int8_t *codes, const float *class_scale,
-                    const float *bias, float *z, ptrdiff_t z_row);
     void (*above)(int n_samples, float z[SCREEN_SAMPLES][SCREEN_CLASSES], const float *least,
                   uint32_t *kept);
+    int sample_rows; /* whether `screen` and `logits8` want a sample's codes side by side, not those
+                      * of a tile four by four */
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */
 } leaf_t;
 

@@ -1,15 +1,15 @@
 /* LEAF(screen) of screen.h and LEAF(logits8) of bytes.h with AVX-512 VNNI: the same integers; see
  * there. */
 
-/* sum[i] = start[i] + the products of sample i's codes with those of 2 x 16 classes. Of the codes of
- * samples and of classes, one kind is unsigned: a constant at each call. */
+/* sums[i][c] = the product of sample i's codes with those of class c. Of the codes of samples and of
+ * classes, one kind is unsigned: a constant at each call. */
 static ALWAYS_INLINE void vnni_tile(const int unsigned_samples, ptrdiff_t groups,
-                                    const void *samples, const int32_t *start,
-                                    const void *classes, __m512i sum[SCREEN_SAMPLES][2]) {
+                                    const void *samples, const void *classes,
+                                    int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES]) {
     const uint8_t *h = samples, *codes = classes;
     __m512i acc[SCREEN_SAMPLES][2]; /* in registers */
     UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
-        UNROLL for (int p = 0; p < 2; p++) acc[i][p] = _mm512_set1_epi32(start ? start[i] : 0);
+        UNROLL for (int p = 0; p < 2; p++) acc[i][p] = _mm512_setzero_si512();
     for (ptrdiff_t k = 0; k < groups; k++, h += 4 * SCREEN_SAMPLES, codes += 4 * SCREEN_CLASSES) {
         const __m512i low = _mm512_loadu_si512(codes), high = _mm512_loadu_si512(codes + 64);
         UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
@@ -26,27 +26,33 @@ static ALWAYS_INLINE void vnni_tile(const int unsigned_samples, ptrdiff_t groups
         }
     }
     UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++)
-        UNROLL for (int p = 0; p < 2; p++) sum[i][p] = acc[i][p];
+        UNROLL for (int p = 0; p < 2; p++) _mm512_store_si512(sums[i] + 16 * p, acc[i][p]);
 }
 
 /* Functions of their own, so that sums stay in registers. */
-static NOINLINE void vnni_products(ptrdiff_t groups, const int8_t *h, const int32_t *start,
-                                   const uint8_t *codes, __m512i sum[SCREEN_SAMPLES][2]) {
-    vnni_tile(0, groups, h, start, codes, sum);
+static NOINLINE void vnni_products(ptrdiff_t groups, const int8_t *h, const uint8_t *codes,
+                                   int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES]) {
+    vnni_tile(0, groups, h, codes, sums);
 }
 
 static NOINLINE void vnni_products8(ptrdiff_t groups, const uint8_t *h, const int8_t *codes,
-                                    __m512i sum[SCREEN_SAMPLES][2]) {
-    vnni_tile(1, groups, h, NULL, codes, sum);
+                                    int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES]) {
+    vnni_tile(1, groups, h, codes, sums);
+}
+
+/* 16 products with codes that are 128 too great, times the scales of the classes. */
+static ALWAYS_INLINE __m512 screen_product(const int32_t *sums, int32_t start, __m512 scale) {
+    const __m512i sum = _mm512_add_epi32(_mm512_set1_epi32(start), _mm512_load_si512(sums));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
 }
 
 static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
                        const float *sample, const uint8_t *codes, const float *classes,
                        float *upper, uint32_t *kept) {
-    __m512i sum[SCREEN_SAMPLES][2];
+    _Alignas(64) int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
     __m512 first[SCREEN_SAMPLES][2];
     uint32_t any = 0;
-    vnni_products(groups1, h, start, codes, sum);
+    vnni_products(groups1, h, codes, sums);
     UNROLL for (int p = 0; p < 2; p++) {
         const float *c = classes + 16 * p;
         const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
@@ -54,7 +60,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
         UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
             const float *s = sample + i * SAMPLE_NUMBERS;
-            __m512 z = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][p]), scale);
+            const __m512 z = screen_product(sums[i] + 16 * p, start[i], scale);
             __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND1]), base);
             y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
             any |= _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ);
@@ -62,8 +68,8 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         }
     }
     if (!any) return 0;
-    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, start + SCREEN_SAMPLES,
-                  codes + 4 * groups1 * SCREEN_CLASSES, sum);
+    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, codes + 4 * groups1 * SCREEN_CLASSES,
+                  sums);
     for (int i = 0; i < SCREEN_SAMPLES; i++) kept[i] = 0;
     any = 0;
     UNROLL for (int p = 0; p < 2; p++) {
@@ -73,7 +79,7 @@ static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, co
         const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
         UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
             const float *s = sample + i * SAMPLE_NUMBERS;
-            __m512 z = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[i][p]), scale);
+            const __m512 z = screen_product(sums[i] + 16 * p, start[SCREEN_SAMPLES + i], scale);
             __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND2]), base);
             y = _mm512_fmadd_ps(first[i][p], _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
             y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE2]), y);
@@ -91,6 +97,6 @@ static void vnni_logits8(ptrdiff_t groups, int n_samples, int n_classes, const u
                          const float *sample_scale, const int8_t *codes, const float *class_scale,
                          const float *bias, float *z, ptrdiff_t z_row) {
     _Alignas(64) int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
-    vnni_products8(groups, h, codes, (__m512i(*)[2])sums);
+    vnni_products8(groups, h, codes, sums);
     avx512_scale8(n_samples, n_classes, sums, sample_scale, class_scale, bias, z, z_row);
 }

@@ -2,8 +2,8 @@
 classes for the shortlists of linear rankers.
 
 Each row of both sides is rounded to 127 steps up to its greatest number: what that costs in
-accuracy is within noise (docs/benchmarks.md), and bytes multiply up to four times as fast as
-floats. Their sums are exact, so every instruction set returns the same bits.
+accuracy is within noise (docs/speed.md), and bytes multiply up to four times as fast as floats, or
+more (AMX). Their sums are exact, so every instruction set returns the same bits.
 """
 
 from cython.parallel cimport parallel, prange, threadid

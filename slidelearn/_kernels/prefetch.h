@@ -14,7 +14,7 @@
 static int second_cache_only; /* whether rows are asked for there, not into the first one as well */
 
 /* On a Zen 4, the only AMD processor of family 25 with AVX-512, random rows then arrive 1.2 to 1.6
- * times as fast; on a Zen 5 that is level or slower (docs/benchmarks.md, "Kernels"). */
+ * times as fast; on a Zen 5 that is level or slower (docs/speed.md, "Rows from memory"). */
 __attribute__((constructor)) static void choose_cache(void) {
     unsigned eax, ebx, ecx, edx;
     __builtin_cpu_init();

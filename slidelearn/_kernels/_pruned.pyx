@@ -313,6 +313,7 @@ cdef void _run_task(
 ) noexcept nogil:
     cdef search_t s
     cdef Py_ssize_t tile, i
+    cdef const leaf_t* leaf = active_leaf()
     s.k = scores.shape[2]
     s.room = uppers.shape[2]
     s.hidden = &hidden[0, 0]
@@ -327,10 +328,10 @@ cdef void _run_task(
     s.next_look = &next_look[split, 0]
     s.scores = &scores[split, 0, 0]
     s.ids = &ids[split, 0, 0]
-    active_leaf().begin8(layer.groups1, layer.groups - layer.groups1)
+    leaf.begin8(layer.groups1, layer.groups - layer.groups1)
     for tile in range(first, last):
         _search(layer, &s, low, high, tile)
-    active_leaf().end8()
+    leaf.end8()
     if settle:
         for i in range(low, high):
-            _finish(layer, &s, i, active_leaf())
+            _finish(layer, &s, i, leaf)

@@ -75,50 +75,12 @@ static int amx_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, con
                       float *upper, uint32_t *kept) {
     _Alignas(64) int32_t sums[2][SCREEN_SAMPLES][SCREEN_CLASSES];
     const ptrdiff_t row = 4 * (groups1 + groups2), whole = SCREEN_SAMPLES * row;
-    __m512 base[2], scale1[2], scale2[2], bound[2];
-    uint32_t any = 0;
     AMX_PRODUCTS(_tile_dpbsud, 4, 5, groups1, h, row, codes, h + whole, sums[0]);
     AMX_PRODUCTS(_tile_dpbsud, 6, 7, groups2, h + 4 * groups1, row,
                  codes + 4 * groups1 * SCREEN_CLASSES, h + whole + 4 * groups1 * SCREEN_SAMPLES,
                  sums[1]);
-    UNROLL for (int p = 0; p < 2; p++) {
-        const float *c = classes + 16 * p;
-        base[p] = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
-        scale1[p] = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
-        scale2[p] = _mm512_loadu_ps(c + SCREEN_SCALE2 * SCREEN_CLASSES);
-        bound[p] = _mm512_loadu_ps(c + SCREEN_BOUND1 * SCREEN_CLASSES);
-    }
-    UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
-        const float *s = sample + i * SAMPLE_NUMBERS;
-        UNROLL for (int p = 0; p < 2; p++) {
-            const __m512 z = screen_product(sums[0][i] + 16 * p, start[i], scale1[p]);
-            __m512 y = _mm512_fmadd_ps(bound[p], _mm512_set1_ps(s[SAMPLE_BOUND1]), base[p]);
-            y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
-            any |= _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ);
-        }
-    }
-    if (!any) return 0;
-    any = 0;
-    UNROLL for (int p = 0; p < 2; p++)
-        bound[p] = _mm512_loadu_ps(classes + SCREEN_BOUND2 * SCREEN_CLASSES + 16 * p);
-    UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
-        const float *s = sample + i * SAMPLE_NUMBERS;
-        uint32_t mask = 0;
-        UNROLL for (int p = 0; p < 2; p++) {
-            const __m512 z1 = screen_product(sums[0][i] + 16 * p, start[i], scale1[p]);
-            const __m512 z2 = screen_product(sums[1][i] + 16 * p, start[SCREEN_SAMPLES + i],
-                                             scale2[p]);
-            __m512 y = _mm512_fmadd_ps(bound[p], _mm512_set1_ps(s[SAMPLE_BOUND2]), base[p]);
-            y = _mm512_fmadd_ps(z1, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
-            y = _mm512_fmadd_ps(z2, _mm512_set1_ps(s[SAMPLE_SCALE2]), y);
-            mask |= (uint32_t)_mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ)
-                    << 16 * p;
-            _mm512_storeu_ps(upper + i * SCREEN_CLASSES + 16 * p, y);
-        }
-        kept[i] = mask;
-        any |= mask;
-    }
-    return any ? 2 : 1;
+    if (!screen_first(sums[0], start, sample, classes)) return 0;
+    return screen_second(sums, start, sample, classes, upper, kept) ? 2 : 1;
 }
 
 static void amx_logits8(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,

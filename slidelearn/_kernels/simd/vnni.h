@@ -46,51 +46,69 @@ static ALWAYS_INLINE __m512 screen_product(const int32_t *sums, int32_t start, _
     return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
 }
 
-static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
-                       const float *sample, const uint8_t *codes, const float *classes,
-                       float *upper, uint32_t *kept) {
-    _Alignas(64) int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES];
-    __m512 first[SCREEN_SAMPLES][2];
+/* Whether a first bound reaches its sample's threshold, from the products of the first groups. */
+static ALWAYS_INLINE int screen_first(int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES],
+                                      const int32_t *start, const float *sample,
+                                      const float *classes) {
     uint32_t any = 0;
-    vnni_products(groups1, h, codes, sums);
     UNROLL for (int p = 0; p < 2; p++) {
         const float *c = classes + 16 * p;
+        const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
         const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
         const __m512 bound = _mm512_loadu_ps(c + SCREEN_BOUND1 * SCREEN_CLASSES);
-        const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
         UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
             const float *s = sample + i * SAMPLE_NUMBERS;
             const __m512 z = screen_product(sums[i] + 16 * p, start[i], scale);
             __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND1]), base);
             y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
             any |= _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ);
-            first[i][p] = z;
         }
     }
-    if (!any) return 0;
-    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, codes + 4 * groups1 * SCREEN_CLASSES,
-                  sums);
-    for (int i = 0; i < SCREEN_SAMPLES; i++) kept[i] = 0;
-    any = 0;
+    return any != 0;
+}
+
+/* The second bounds, from both parts' products, and which reach; whether one does. */
+static ALWAYS_INLINE int screen_second(int32_t sums[2][SCREEN_SAMPLES][SCREEN_CLASSES],
+                                       const int32_t *start, const float *sample,
+                                       const float *classes, float *upper, uint32_t *kept) {
+    __m512 base[2], scale1[2], scale2[2], bound[2];
+    uint32_t any = 0;
     UNROLL for (int p = 0; p < 2; p++) {
         const float *c = classes + 16 * p;
-        const __m512 scale = _mm512_loadu_ps(c + SCREEN_SCALE2 * SCREEN_CLASSES);
-        const __m512 bound = _mm512_loadu_ps(c + SCREEN_BOUND2 * SCREEN_CLASSES);
-        const __m512 base = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
-        UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
-            const float *s = sample + i * SAMPLE_NUMBERS;
-            const __m512 z = screen_product(sums[i] + 16 * p, start[SCREEN_SAMPLES + i], scale);
-            __m512 y = _mm512_fmadd_ps(bound, _mm512_set1_ps(s[SAMPLE_BOUND2]), base);
-            y = _mm512_fmadd_ps(first[i][p], _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
-            y = _mm512_fmadd_ps(z, _mm512_set1_ps(s[SAMPLE_SCALE2]), y);
-            const uint32_t mask = _mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]),
-                                                     _CMP_GE_OQ);
-            _mm512_storeu_ps(upper + i * SCREEN_CLASSES + 16 * p, y);
-            kept[i] |= mask << 16 * p;
-            any |= mask;
-        }
+        base[p] = _mm512_loadu_ps(c + SCREEN_BASE * SCREEN_CLASSES);
+        scale1[p] = _mm512_loadu_ps(c + SCREEN_SCALE1 * SCREEN_CLASSES);
+        scale2[p] = _mm512_loadu_ps(c + SCREEN_SCALE2 * SCREEN_CLASSES);
+        bound[p] = _mm512_loadu_ps(c + SCREEN_BOUND2 * SCREEN_CLASSES);
     }
-    return any ? 2 : 1;
+    UNROLL for (int i = 0; i < SCREEN_SAMPLES; i++) {
+        const float *s = sample + i * SAMPLE_NUMBERS;
+        uint32_t mask = 0;
+        UNROLL for (int p = 0; p < 2; p++) {
+            const __m512 z1 = screen_product(sums[0][i] + 16 * p, start[i], scale1[p]);
+            const __m512 z2 = screen_product(sums[1][i] + 16 * p, start[SCREEN_SAMPLES + i],
+                                             scale2[p]);
+            __m512 y = _mm512_fmadd_ps(bound[p], _mm512_set1_ps(s[SAMPLE_BOUND2]), base[p]);
+            y = _mm512_fmadd_ps(z1, _mm512_set1_ps(s[SAMPLE_SCALE1]), y);
+            y = _mm512_fmadd_ps(z2, _mm512_set1_ps(s[SAMPLE_SCALE2]), y);
+            mask |= (uint32_t)_mm512_cmp_ps_mask(y, _mm512_set1_ps(s[SAMPLE_LEAST]), _CMP_GE_OQ)
+                    << 16 * p;
+            _mm512_storeu_ps(upper + i * SCREEN_CLASSES + 16 * p, y);
+        }
+        kept[i] = mask;
+        any |= mask;
+    }
+    return any != 0;
+}
+
+static int vnni_screen(ptrdiff_t groups1, ptrdiff_t groups2, const int8_t *h, const int32_t *start,
+                       const float *sample, const uint8_t *codes, const float *classes,
+                       float *upper, uint32_t *kept) {
+    _Alignas(64) int32_t sums[2][SCREEN_SAMPLES][SCREEN_CLASSES];
+    vnni_products(groups1, h, codes, sums[0]);
+    if (!screen_first(sums[0], start, sample, classes)) return 0;
+    vnni_products(groups2, h + 4 * groups1 * SCREEN_SAMPLES, codes + 4 * groups1 * SCREEN_CLASSES,
+                  sums[1]);
+    return screen_second(sums, start, sample, classes, upper, kept) ? 2 : 1;
 }
 
 static void vnni_logits8(ptrdiff_t groups, int n_samples, int n_classes, const uint8_t *h,

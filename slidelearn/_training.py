@@ -361,7 +361,8 @@ class Trainer:
                                 scratch.gradient, self.n_threads)
         else:
             _sparse_block.update_pairs(*pairs, hidden, active.shared, optimizer, *layer,
-                                       scratch.gradient, scratch.heads, self.n_threads)
+                                       scratch.gradient, *scratch.by_class(*shared.shape),
+                                       self.n_threads)
         if len(active.own) == 0:
             return
         samples = np.arange(len(hidden), dtype=np.int64)
@@ -414,10 +415,12 @@ class _Scratch:
         widest = max(layer.weights.shape[1] for layer in network.layers)
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         self.codes = code_scratch(batch_size, width, n_threads)
-        tile_rows = max(_dense.TILE_ROWS, _sparse_block.TILE_ROWS)
-        self.gradient = _memory.empty((n_threads, tile_rows * (widest + 1)))
+        self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.feature_slots = np.full((min(n_threads, LOOKAHEAD), X.shape[1]), -1, np.int32)
-        self.heads = np.empty((n_threads, batch_size), np.int64)
+        self._heads = np.empty((n_threads, batch_size), np.int64)
+        self._starts = np.empty((n_threads, 0), np.int32)
+        self._samples = np.empty(0, np.int32)
+        self._factors = np.empty(0, np.float32)
         self.activations = [_memory.empty((batch_size, len(layer.bias)))
                             for layer in network.layers[:-1]]
         self.hidden_gradient = _memory.empty((batch_size, width))
@@ -445,6 +448,16 @@ class _Scratch:
             self._places = _memory.empty((batch_size, room), np.int32)
             self._values = _memory.empty((batch_size, room))
         return self._counts, self._places, self._values
+
+    def by_class(self, n_samples: int, n_classes: int) -> tuple[np.ndarray, ...]:
+        """Scratch of `_sparse_block.update_pairs`, for as many pairs as `_sparsify` leaves."""
+        n_pairs = int(MAX_DENSITY * n_samples * n_classes)
+        self._samples = _with_room(self._samples, n_pairs)
+        self._factors = _with_room(self._factors, n_pairs)
+        if self._starts.shape[1] <= 2 * n_classes:
+            room = 2 * (n_classes + n_classes // 4) + 1
+            self._starts = np.empty((len(self._starts), room), np.int32)
+        return self._samples, self._factors, self._heads, self._starts
 
 
 def code_scratch(n_samples: int, width: int,

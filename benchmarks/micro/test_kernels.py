@@ -78,12 +78,14 @@ def test_multiply_pairs(benchmark, batch, pairs, n_threads):
 
 @pytest.mark.parametrize("n_threads", THREADS)
 def test_update_pairs(benchmark, batch, pairs, n_threads):
-    scratch = np.empty((n_threads, _sparse_block.TILE_ROWS * WIDTH), np.float32)
-    heads = np.empty((n_threads, BATCH), np.int64)
+    n_pairs = pairs[3].sum()
+    scratch = (np.empty((n_threads, WIDTH), np.float32), np.empty(n_pairs, np.int32),
+               np.empty(n_pairs, np.float32), np.empty((n_threads, BATCH), np.int64),
+               np.empty((n_threads, 2 * N_SHARED + 1), np.int32))
 
     def update(ids):
         _sparse_block.update_pairs(*pairs[3:], batch.hidden, ids, batch.optimizer, *batch.layer,
-                                   *batch.bias, scratch, heads, n_threads)
+                                   *batch.bias, *scratch, n_threads)
 
     benchmark.pedantic(update, setup=lambda: ((batch.rows(),), {}), rounds=200, warmup_rounds=5)
 

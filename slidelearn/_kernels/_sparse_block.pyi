@@ -5,8 +5,6 @@ from ._simd import Optimizer
 
 _Rows = NDArray[float32] | NDArray[uint16]
 
-TILE_ROWS: int
-
 def sparsify(
     gradient: NDArray[float32],
     least: NDArray[float32],
@@ -38,6 +36,9 @@ def update_pairs(
     bias_m: NDArray[float32],
     bias_v: NDArray[float32],
     gradient: NDArray[float32],
+    samples: NDArray[int32],
+    factors: NDArray[float32],
     heads: NDArray[int64],
+    starts: NDArray[int32],
     n_threads: int,
 ) -> None: ...

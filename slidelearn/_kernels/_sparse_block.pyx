@@ -9,15 +9,12 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
 from ._simd cimport (
-    Optimizer, active_leaf, leaf_t, optimizer_t, prefetch_entry, prefetch_rows,
-    rng_stream, row_t, step_entries, step_row,
+    ENTRIES, STEP_AHEAD, Optimizer, active_leaf, find_row, leaf_t, optimizer_t, prefetch_entry,
+    rng_stream, row_t, rows_ahead, step_entries, step_row,
 )
 
 cdef enum:
     PART = 128  # columns of an output that one thread computes at a time
-    TILE = 12  # rows that are stepped together
-
-TILE_ROWS = TILE
 
 
 def sparsify(
@@ -99,7 +96,10 @@ def update_pairs(
     float[::1] bias_m,
     float[::1] bias_v,
     float[:, ::1] gradient,
+    int32_t[::1] samples,
+    float[::1] factors,
     int64_t[:, ::1] heads,
+    int32_t[:, ::1] starts,
     int n_threads,
 ):
     """One optimizer step of those rows `ids` that have a pair.
@@ -112,19 +112,24 @@ def update_pairs(
     vectors : (n_samples, width)
     ids : (n_block,), distinct rows of `weights` and entries of `bias`
     weights_m, weights_v, bias_m, bias_v : optimizer state, empty where the solver has none
-    gradient : scratch, (n_threads, TILE_ROWS * width)
+    gradient : scratch, (n_threads, at least width)
+    samples, factors : scratch, with room for as many pairs as there are
     heads : scratch, (n_threads, at least n_samples)
+    starts : scratch, (n_threads, at least 2 * n_block + 1)
 
     Owner: row.
     """
-    cdef Py_ssize_t part, n_tiles = (ids.shape[0] + TILE - 1) // TILE
-    if weights.shape[1] == 0 or vectors.shape[0] == 0 or n_tiles == 0:
+    cdef Py_ssize_t part, n_block = ids.shape[0]
+    cdef int32_t* sample = &samples[0] if samples.shape[0] > 0 else NULL
+    cdef float* factor = &factors[0] if factors.shape[0] > 0 else NULL
+    if weights.shape[1] == 0 or vectors.shape[0] == 0 or n_block == 0:
         return
     for part in prange(n_threads, nogil=True, num_threads=n_threads, schedule="static",
                        chunksize=1):
-        _update_part(part * n_tiles // n_threads * TILE, (part + 1) * n_tiles // n_threads * TILE,
-                     counts, places, values, vectors, ids, &optimizer.values, weights, weights_m,
-                     weights_v, bias, bias_m, bias_v, &gradient[part, 0], &heads[part, 0])
+        _update_part(part * n_block // n_threads, (part + 1) * n_block // n_threads, counts,
+                     places, values, vectors, ids, &optimizer.values, weights, weights_m,
+                     weights_v, bias, bias_m, bias_v, &gradient[part, 0], sample, factor,
+                     &heads[part, 0], &starts[part, 0])
 
 
 cdef void _update_part(
@@ -132,44 +137,88 @@ cdef void _update_part(
     const float[:, ::1] values, const float[:, ::1] vectors, const int32_t[::1] ids,
     const optimizer_t* optimizer, row_t[:, ::1] weights, row_t[:, ::1] weights_m,
     row_t[:, ::1] weights_v, float[::1] bias, float[::1] bias_m, float[::1] bias_v, float* g,
-    int64_t* heads,
+    int32_t* samples, float* factors, int64_t* heads, int32_t* starts,
 ) noexcept nogil:
-    """Step the rows of the block from `first` to `last`, tile by tile."""
+    """Step the rows of the block from `first` to `last`."""
     cdef const leaf_t* leaf = active_leaf()
-    cdef Py_ssize_t i, s, row, n, n_rows, n_asked, width = weights.shape[1]
-    cdef Py_ssize_t every = vectors.shape[0] // TILE  # samples after which to ask for a row
-    cdef float g_bias[TILE]
-    cdef int32_t touched[TILE]
+    cdef Py_ssize_t i, j, s, n_rows = 0, before = 0, width = weights.shape[1]
+    cdef Py_ssize_t ahead = rows_ahead(STEP_AHEAD, width, weights)
+    cdef int32_t* touched = starts + (last - first + 1)
+    cdef row_t* wanted[3]
+    if first == last:
+        return
     for i in range(vectors.shape[0]):
         heads[i] = _bisect(&places[i, 0], counts[i], first)
-    while first < last:
-        n = min(<Py_ssize_t>TILE, ids.shape[0] - first)
-        memset(g, 0, n * width * sizeof(float))
-        memset(g_bias, 0, sizeof(g_bias))
-        for s in range(n):
-            touched[s] = -1
-        n_asked = 0
-        for i in range(vectors.shape[0]):
-            if i >= n_asked * every and first + TILE + n_asked < ids.shape[0] and n_asked < TILE:
-                prefetch_rows(ids[first + TILE + n_asked], weights, weights_m, weights_v)
-                prefetch_entry(ids[first + TILE + n_asked], bias, bias_m, bias_v)
-                n_asked += 1
-            while heads[i] < counts[i] and places[i, heads[i]] < first + n:
-                s = places[i, heads[i]] - first
-                leaf.axpy(width, values[i, heads[i]], &vectors[i, 0], g + s * width, NULL)
-                g_bias[s] += values[i, heads[i]]
-                touched[s] = ids[first + s]
-                heads[i] += 1
-        n_rows = 0
-        for s in range(n):
-            row = touched[s]
-            if row < 0:
-                continue
-            step_row(leaf, optimizer, row, g + s * width, weights, weights_m, weights_v, NULL)
-            touched[n_rows], g_bias[n_rows] = row, g_bias[s]
-            n_rows += 1
-        step_entries(leaf, optimizer, n_rows, touched, g_bias, bias, bias_m, bias_v)
-        first += TILE
+        before += heads[i]  # pairs of the other parts lie before
+    samples += before
+    factors += before
+    _by_class(first, last, vectors.shape[0], counts, places, values, heads, starts, samples,
+              factors)
+    for s in range(last - first):
+        touched[n_rows] = <int32_t>s
+        n_rows += starts[s + 1] > starts[s]
+    for j in range(n_rows):
+        s = touched[j]
+        memset(g, 0, width * sizeof(float))
+        leaf.combine(starts[s + 1] - starts[s], width, factors + starts[s], samples + starts[s],
+                     &vectors[0, 0], width, g)
+        if j + ahead < n_rows:
+            find_row(ids[first + touched[j + ahead]], weights, weights_m, weights_v, wanted)
+        step_row(leaf, optimizer, ids[first + s], g, weights, weights_m, weights_v,
+                 wanted if j + ahead < n_rows else NULL)
+    j = 0
+    while j < n_rows:
+        _step_biases(leaf, optimizer, min(<Py_ssize_t>ENTRIES, n_rows - j), touched + j, starts,
+                     factors, &ids[first], bias, bias_m, bias_v)
+        j += ENTRIES
+
+
+cdef void _by_class(
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t n_samples, const int64_t[::1] counts,
+    const int32_t[:, ::1] places, const float[:, ::1] values, const int64_t* heads,
+    int32_t* starts, int32_t* samples, float* factors,
+) noexcept nogil:
+    """The pairs of the classes from `first` to `last`, class by class and in the order of samples:
+    those of class ``first + s`` from ``starts[s]`` to ``starts[s + 1]``. Those of sample i begin at
+    ``heads[i]``."""
+    cdef Py_ssize_t i, p, s
+    cdef int32_t n, total = 0
+    memset(starts, 0, (last - first + 1) * sizeof(int32_t))
+    for i in range(n_samples):
+        p = heads[i]
+        while p < counts[i] and places[i, p] < last:
+            starts[places[i, p] - first + 1] += 1
+            p += 1
+    for s in range(last - first):  # starts[s + 1] becomes the place that is filled next
+        n = starts[s + 1]
+        starts[s + 1] = total
+        total += n
+    for i in range(n_samples):
+        p = heads[i]
+        while p < counts[i] and places[i, p] < last:
+            s = places[i, p] - first + 1
+            samples[starts[s]] = <int32_t>i
+            factors[starts[s]] = values[i, p]
+            starts[s] += 1
+            p += 1
+
+
+cdef inline void _step_biases(
+    const leaf_t* leaf, const optimizer_t* optimizer, Py_ssize_t n, const int32_t* touched,
+    const int32_t* starts, const float* factors, const int32_t* ids, float[::1] bias,
+    float[::1] bias_m, float[::1] bias_v,
+) noexcept nogil:
+    """Step the biases of n classes, the gradient being the sum of the factors."""
+    cdef float g[ENTRIES]
+    cdef int32_t classes[ENTRIES]
+    cdef Py_ssize_t j, p
+    for j in range(n):
+        classes[j] = ids[touched[j]]
+        prefetch_entry(classes[j], bias, bias_m, bias_v)
+        g[j] = 0
+        for p in range(starts[touched[j]], starts[touched[j] + 1]):
+            g[j] += factors[p]
+    step_entries(leaf, optimizer, n, classes, g, bias, bias_m, bias_v)
 
 
 cdef inline Py_ssize_t _bisect(const int32_t* ascending, Py_ssize_t n,

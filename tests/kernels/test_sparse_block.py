@@ -137,10 +137,12 @@ def updated(pairs, vectors, ids, solver, start, n_threads):
             empty = np.empty(0) if bias else np.empty((0, 0))
             arrays.append(guarded((a[:, -1] if bias else a[:, :-1]) if i in reference.KEPT[solver]
                                   else empty))
-    scratch = np.full((n_threads, _sparse_block.TILE_ROWS * width), np.nan, np.float32)
-    heads = np.full((n_threads, n), -1, np.int64)
+    n_pairs = pairs[0].sum()
+    scratch = (np.full((n_threads, width), np.nan, np.float32), np.full(n_pairs, -1, np.int32),
+               np.full(n_pairs, np.nan, np.float32), np.full((n_threads, n), -1, np.int64),
+               np.full((n_threads, 2 * len(ids) + 1), -1, np.int32))
     _sparse_block.update_pairs(*pairs, vectors, ids, _simd.Optimizer(solver, 0.1, 2),
-                               *(a for a, _ in arrays), scratch, heads, n_threads)
+                               *(a for a, _ in arrays), *scratch, n_threads)
     for _, check in arrays:
         check()
     return tuple(a for a, _ in arrays)

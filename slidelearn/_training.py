@@ -32,6 +32,7 @@ MAX_THRESHOLD = 1 / 8  # up to which it rises where more pairs are left
 DECAY_STEPS = 500  # after which a rate that falls with the inverse root of steps has lost 30 %
 NO_VALUES = np.empty(0, np.float32)
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # counts, places, values; see _sparse_block
+ByClass = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # samples, factors, heads, starts
 
 
 class DivergenceError(ValueError):
@@ -449,7 +450,7 @@ class _Scratch:
             self._values = _memory.empty((batch_size, room))
         return self._counts, self._places, self._values
 
-    def by_class(self, n_samples: int, n_classes: int) -> tuple[np.ndarray, ...]:
+    def by_class(self, n_samples: int, n_classes: int) -> ByClass:
         """Scratch of `_sparse_block.update_pairs`, for as many pairs as `_sparsify` leaves."""
         n_pairs = int(MAX_DENSITY * n_samples * n_classes)
         self._samples = _with_room(self._samples, n_pairs)

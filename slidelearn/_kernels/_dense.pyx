@@ -9,15 +9,8 @@ from libc.string cimport memcpy, memset
 
 from ._simd cimport (
     READ_AHEAD, Optimizer, active_leaf, as_float, ask_t, find_row, leaf_t, optimizer_t, prefetch,
-    prefetch_entry, row_t, rows_ahead, step_entries, step_row,
+    prefetch_entry, rng_stream, row_t, rows_ahead, step_entries, step_row,
 )
-
-cdef extern from "rng.h" nogil:
-    uint64_t rng_stream(uint64_t key, uint64_t index)
-
-cdef extern from "relu.h" nogil:
-    void relu_dropout_row(float* x, Py_ssize_t n, uint64_t stream, uint32_t threshold, float scale)
-    void relu_backward_row(const float* hidden, float* gradient, Py_ssize_t n, float scale)
 
 cdef extern from "transpose.h" nogil:
     void transpose(Py_ssize_t n, Py_ssize_t width, const float* rows, float* panel, Py_ssize_t step)
@@ -39,10 +32,11 @@ def relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threa
     cdef Py_ssize_t i, width = hidden.shape[1]
     cdef uint32_t threshold = <uint32_t>(dropout * 65536.0 + 0.5)
     cdef float scale = <float>(1.0 / (1.0 - dropout))
+    cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        relu_dropout_row(&hidden[i, 0], width, rng_stream(key, i), threshold, scale)
+        leaf.relu_dropout(width, &hidden[i, 0], rng_stream(key, i), threshold, scale)
 
 
 def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, ::1] gradient,
@@ -50,10 +44,11 @@ def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, :
     """Gradient before the ReLU from the gradient behind the dropout, in place. Owner: sample."""
     cdef Py_ssize_t i, width = hidden.shape[1]
     cdef float scale = <float>(1.0 / (1.0 - dropout))
+    cdef const leaf_t* leaf = active_leaf()
     if width == 0:
         return
     for i in prange(hidden.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        relu_backward_row(&hidden[i, 0], &gradient[i, 0], width, scale)
+        leaf.relu_backward(width, &hidden[i, 0], &gradient[i, 0], scale)
 
 
 def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, float[:, ::1] out,

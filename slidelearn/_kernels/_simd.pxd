@@ -77,6 +77,10 @@ cdef extern from "simd/leaf_types.h" nogil:
         float (*encode8)(Py_ssize_t n, const float* x, int8_t* codes) noexcept nogil
         void (*above)(int n_samples, float (*z)[SCREEN_CLASSES], const float* least,
                       uint32_t* kept) noexcept nogil
+        void (*relu_dropout)(Py_ssize_t n, float* x, uint64_t stream, uint32_t threshold,
+                             float scale) noexcept nogil
+        void (*relu_backward)(Py_ssize_t n, const float* hidden, float* gradient,
+                              float scale) noexcept nogil
         int sample_rows
         int fast_screen
 

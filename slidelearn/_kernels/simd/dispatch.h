@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../prefetch.h"
+#include "../rng.h"
 #include "bfloat16.h"
 #include "leaf_types.h"
 
@@ -74,6 +75,15 @@ static inline float near_log2(float x) {
     return (float)bits_of_float(x) * 0x1p-23f - 127.0f;
 }
 
+/* The 16-bit quarters of n numbers, the lowest one of each first. */
+static ALWAYS_INLINE void split_bits(int n, const uint64_t *bits, uint16_t *quarters) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(quarters, bits, n * sizeof(uint64_t));
+#else
+    for (int j = 0; j < 4 * n; j++) quarters[j] = (uint16_t)(bits[j / 4] >> (16 * (j % 4)));
+#endif
+}
+
 /* Products of bytes need no preparation, but with AMX. */
 static void no_begin8(ptrdiff_t groups1, ptrdiff_t groups2) { (void)groups1, (void)groups2; }
 static void no_end8(void) {}
@@ -85,7 +95,8 @@ static void no_end8(void) {}
         LEAF(dot16), LEAF(maximum), LEAF(exp_sum), LEAF(sigmoid_sum), LEAF(sparsify),      \
         LEAF(step), LEAF(step16), LEAF(widen), LEAF(narrow), LEAF(gemm), LEAF(quantise),   \
         begin8, screen, logits8, end8, LEAF(kth_bound), LEAF(chains), LEAF(rank),          \
-        LEAF(encode8), LEAF(above), sample_rows, fast_screen,                              \
+        LEAF(encode8), LEAF(above), LEAF(relu_dropout), LEAF(relu_backward), sample_rows,  \
+        fast_screen,                                                                       \
     }
 
 #define LEAF(name) scalar_##name

@@ -502,6 +502,7 @@ static void LEAF(gemm)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t depth, const
 
 #include "bytes.h"
 #include "screen.h"
+#include "relu.h"
 
 static const leaf_t LEAF(leaf) = LEAF_TABLE(LEVEL_NAME, no_begin8, no_end8, LEAF(screen),
                                              LEAF(logits8), 0, 0);

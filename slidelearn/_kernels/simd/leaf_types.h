@@ -87,6 +87,8 @@ typedef struct {
     float (*encode8)(ptrdiff_t n, const float *x, int8_t *codes);
     void (*above)(int n_samples, float z[SCREEN_SAMPLES][SCREEN_CLASSES], const float *least,
                   uint32_t *kept);
+    void (*relu_dropout)(ptrdiff_t n, float *x, uint64_t stream, uint32_t threshold, float scale);
+    void (*relu_backward)(ptrdiff_t n, const float *hidden, float *gradient, float scale);
     int sample_rows; /* whether `screen` and `logits8` want a sample's codes side by side, not those
                       * of a tile four by four */
     int fast_screen; /* whether `screen` is so much faster than `gemm` that pruning pays */

@@ -11,19 +11,22 @@ from libc.stdint cimport int32_t, int64_t
 from ._simd cimport active_leaf, leaf_t, prefetch, prefetch_csr
 
 cdef enum:
-    SLOTS_AHEAD = 4  # samples before which the slots of labels are asked for
+    LABELS_AHEAD = 4  # samples before which their labels' weights and slots are asked for
 
 
-cdef inline void _ask_for_slots(
-    const int64_t[::1] indptr, const int32_t[::1] labels, const int64_t[::1] rows,
-    const int32_t[::1] slot, Py_ssize_t i,
+cdef inline void _ask_for_labels(
+    const int64_t[::1] indptr, const int32_t[::1] labels, const float[::1] label_weight,
+    const int64_t[::1] rows, const int32_t[::1] slot, Py_ssize_t i,
 ) noexcept nogil:
     # What samples soon after the i-th read of arrays whose order isn't that of the batch.
-    cdef Py_ssize_t p, later = i + SLOTS_AHEAD
+    cdef Py_ssize_t p, begin, end, later = i + LABELS_AHEAD
     prefetch_csr(&indptr[0], &labels[0] if labels.shape[0] > 0 else NULL, &rows[0], i,
                  rows.shape[0])
     if later < rows.shape[0]:
-        for p in range(indptr[rows[later]], indptr[rows[later] + 1]):
+        begin, end = indptr[rows[later]], indptr[rows[later] + 1]
+        if begin < end:
+            prefetch(&label_weight[begin], (end - begin) * sizeof(float))
+        for p in range(begin, end):
             prefetch(&slot[labels[p]], sizeof(int32_t))
 
 
@@ -80,7 +83,7 @@ def sigmoid_loss(
     cdef float weight, opposite
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        _ask_for_slots(label_indptr, labels, rows, slot, i)
+        _ask_for_labels(label_indptr, labels, label_weight, rows, slot, i)
         z = &shared[i, 0] if n_shared > 0 else NULL
         n_own = own_indptr[i + 1] - own_indptr[i]
         y = &own[own_indptr[i]] if n_own > 0 else NULL
@@ -135,7 +138,7 @@ def softmax_loss(
     cdef double total, mass
     cdef const leaf_t* leaf = active_leaf()
     for i in prange(rows.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        _ask_for_slots(label_indptr, labels, rows, slot, i)
+        _ask_for_labels(label_indptr, labels, label_weight, rows, slot, i)
         z = &shared[i, 0] if n_shared > 0 else NULL
         n_own = own_indptr[i + 1] - own_indptr[i]
         y = &own[own_indptr[i]] if n_own > 0 else NULL

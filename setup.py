@@ -20,7 +20,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = Path("slidelearn") / "_kernels"
+PACKAGE = Path("slidelearn")
+KERNELS = PACKAGE / "_kernels"
 CHECKED = os.environ.get("SLIDELEARN_BOUNDSCHECK", "0") not in ("", "0")
 REQUIRE_OPENMP = os.environ.get("SLIDELEARN_REQUIRE_OPENMP", "0") not in ("", "0")
 
@@ -99,14 +100,14 @@ def extensions():
     return cythonize(
         [
             Extension(
-                f"slidelearn._kernels.{source.stem}",
+                ".".join(source.with_suffix("").parts),
                 [str(source)],
                 include_dirs=[str(KERNELS)],
                 define_macros=LIMITED_API if STABLE_ABI else [],
                 py_limited_api=STABLE_ABI,
                 depends=[str(header) for header in sorted(KERNELS.rglob("*.h"))],
             )
-            for source in sorted(KERNELS.glob("*.pyx"))
+            for source in sorted([*PACKAGE.glob("*.pyx"), *KERNELS.glob("*.pyx")])
         ],
         compiler_directives=DIRECTIVES,
         force=CHECKED or None,

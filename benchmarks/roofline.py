@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 
 from slidelearn import _memory
 from slidelearn._kernels import _dense, _quantised, _rows, _simd
-from slidelearn._training import code_scratch
+from slidelearn._memory import code_scratch
 
 BATCH = 128
 FEATURES_PER_SAMPLE = 75

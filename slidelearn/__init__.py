@@ -7,7 +7,8 @@ The data flow, file by file::
            -> _initialisation          where training starts
            -> _fitting                 epochs, progress, early stopping; then _ranker, _calibration
               <- _history, _hooks      what each epoch leaves behind; who is called after it
-           -> _training                one batch, phase by phase
+           -> _training                batches and the optimizer's rate
+           -> _step                    one batch, phase by phase (compiled)
               <- _active <- _lsh       which classes it computes; hash tables
               <- _network              parameters and optimizer state
               <- _grouping             which samples of a batch have which features

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 
@@ -50,6 +49,11 @@ class SamplingPlan:
     def hashes(self) -> bool:
         return self.sampling in ("vanilla", "topk", "threshold")
 
+    @property
+    def draws_own(self) -> bool:
+        """Whether samples have classes that their batch doesn't share."""
+        return self.sampling != "all" and (self.hashes or not self.share_random)
+
     def make_index(self, output: Layer, seed: int) -> LSHIndex:
         n_classes, width = output.weights.shape
         return LSHIndex(
@@ -64,29 +68,13 @@ class SamplingPlan:
                                                    n_threads=n_threads)
 
 
-class ActiveSet(NamedTuple):
-    """The classes that a batch computes.
-
-    Attributes
-    ----------
-    shared : ndarray of shape (n_shared,), int32
-        Ascending classes that every sample of the batch computes.
-    own_indptr, own : ndarrays of shape (n_batch + 1,), int64, and (n_own,), int32
-        CSR structure of the classes that one sample computes alone.
-    """
-
-    shared: np.ndarray
-    own_indptr: np.ndarray
-    own: np.ndarray
-
-
 class ActiveSetSampler:
     """Draws the active set of one batch after another; holds the hash tables and the scratch.
 
     Attributes
     ----------
     slot : ndarray of shape (n_classes,), int32
-        Place of a class in the shared part of the current active set, -1 if it has none.
+        Place of a class in the shared part of the present batch, -1 if it has none.
     own_slot : ndarray of shape (1, n_classes), int32
         Scratch for grouping the own parts by class, all -1.
     n_rebuilds : int
@@ -109,7 +97,6 @@ class ActiveSetSampler:
         self.n_rebuilds, self.rebuild_seconds = 0, 0.0
         most_labels = min(n_classes, labels.max_batch_nnz(batch_size))
         self._room = min(n_classes, most_labels + plan.n_random)
-        self._no_own = np.zeros(batch_size + 1, np.int64)
         self._index: LSHIndex | None = None
         if plan.hashes:
             self._index = plan.make_index(output, _hashing.stream_key(key, KEY_HASH))
@@ -117,7 +104,7 @@ class ActiveSetSampler:
                                              plan.redraw_every)
             self._mean = np.zeros(output.weights.shape[1], np.float32)
             self._changed = np.zeros(n_classes, bool)
-        if plan.hashes or not plan.share_random:
+        if plan.draws_own:
             self.own_slot = np.full((1, n_classes), -1, np.int32)
             self._seen = np.full((n_threads, n_classes), -1, np.int64)
             most = int(np.diff(labels.indptr).max(initial=0))
@@ -146,28 +133,16 @@ class ActiveSetSampler:
         return [self._everything if n < 0 else np.sort(some[:n])
                 for some, n in zip(shared, n_shared, strict=True)]
 
-    def draw(self, rows: np.ndarray, shared: np.ndarray, hidden: np.ndarray,
-             step: int) -> ActiveSet:
-        """The active set of the batch `rows` with the `shared` part and activations `hidden`; a
-        function of the key and `step` alone. Call `release` when done with it."""
-        _sampling.assign_slots(shared, self.slot)
-        if len(shared) == len(self.slot) or not (self.plan.hashes or not self.plan.share_random):
-            return ActiveSet(shared, self._no_own[:len(rows) + 1], NO_CLASSES)
-        own, counts = self._draw_own(rows, hidden, step)
-        indptr = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum(counts, out=indptr[1:])
-        filled = np.arange(own.shape[1]) < counts[:, None]
-        return ActiveSet(shared, indptr, own[filled])
+    def note_step(self, shared: np.ndarray, own: np.ndarray) -> None:
+        """The rows of these classes have changed."""
+        self._changed[shared] = True
+        self._changed[own] = True
 
-    def release(self, active: ActiveSet) -> None:
-        """Forget the active set, whose rows have been updated."""
-        _sampling.clear_slots(active.shared, self.slot)
-        if self.plan.hashes:
-            self._changed[active.shared] = True
-            self._changed[active.own] = True
-
-    def _draw_own(self, rows: np.ndarray, hidden: np.ndarray,
-                  step: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw_own(self, rows: np.ndarray, hidden: np.ndarray,
+                 step: int) -> tuple[np.ndarray, np.ndarray]:
+        """CSR structure, (n_batch + 1,) int64 and int32, of the classes that each of `rows`, with
+        activations `hidden`, computes beside the shared ones, which have slots. A function of the
+        key and `step` alone."""
         plan = self.plan
         n = len(rows)
         candidates, n_candidates = np.empty((n, 0), np.int32), np.zeros(n, np.int32)
@@ -188,7 +163,9 @@ class ActiveSetSampler:
             self.labels.indptr, self.labels.indices, rows, self.slot, candidates, n_candidates,
             key, floor, self._seen, step * len(self._own), own, counts, self.n_threads,
         )
-        return own, counts
+        indptr = np.zeros(n + 1, np.int64)
+        np.cumsum(counts, out=indptr[1:])
+        return indptr, own[np.arange(own.shape[1]) < counts[:, None]]
 
     def _follow_weights(self, hidden: np.ndarray, step: int) -> None:
         """Bring the tables up to date when the schedule says so."""

@@ -6,7 +6,8 @@ from time import perf_counter
 
 import numpy as np
 
-from ._training import PHASES, Trainer
+from ._step import PHASES
+from ._training import Trainer
 
 DETERMINISTIC = ("epoch", "loss", "validation_score", "active_size", "rebuilds")
 TIMES = ("samples_per_second", "seconds", *(f"seconds_{phase}" for phase in PHASES),
@@ -63,9 +64,9 @@ class History:
 def _counters(trainer: Trainer) -> dict[str, float]:
     """What a trainer has counted since it was made."""
     sampler = trainer.sampler
-    seconds = {f"seconds_{phase}": spent for phase, spent in trainer.clock.seconds.items()}
+    seconds = {f"seconds_{phase}": spent for phase, spent in trainer.phases.clock.seconds.items()}
     seconds["seconds_sampling"] -= sampler.rebuild_seconds
-    return {"active": trainer.n_active, "rebuilds": sampler.n_rebuilds, **seconds,
+    return {"active": trainer.phases.n_active, "rebuilds": sampler.n_rebuilds, **seconds,
             "seconds_rebuild": sampler.rebuild_seconds}
 
 

@@ -13,7 +13,6 @@ from ._bfloat16 import DTYPES, as_dtype, as_float32
 from ._grouping import group_batches
 from ._kernels import _dense, _rows, _simd
 from ._network import Layer, Network, parts, zeros
-from ._training import NO_VALUES
 from ._validation import CSR
 
 INPUT_SCALE = 0.02  # small, so that features seen a few times don't inject noise
@@ -100,8 +99,8 @@ def _index_vectors(network: Network, labels: CSR, weight: np.ndarray,
     codes = network.output.weights
     for layer in reversed(network.middle):
         below = _memory.empty((len(codes), len(layer.weights)))
-        _dense.matmul(as_float32(codes), np.ascontiguousarray(layer.weights.T), NO_VALUES, below,
-                      n_threads)
+        _dense.matmul(as_float32(codes), np.ascontiguousarray(layer.weights.T),
+                      np.empty(0, np.float32), below, n_threads)
         codes = below
     repeated = np.repeat(weight, np.diff(labels.indptr)) * labels.data
     frequency = np.bincount(labels.indices, repeated, minlength=len(codes)) / weight.sum(

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ._kernels import _quantised
+
 CACHE_LINE, PAGE = 64, 4096  # bytes
 RUN = 2**26  # bytes that a thread touches before it looks for more
 
@@ -47,3 +49,13 @@ def copy(values: np.ndarray, n_threads: int = 1) -> np.ndarray:
 def aligned(values: np.ndarray) -> np.ndarray:
     """`values` if they begin with a cache line, or a copy that does."""
     return copy(values) if values.ctypes.data % CACHE_LINE else values
+
+
+def code_scratch(n_samples: int, width: int,
+                 n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`tiles`, `scales` and `scratch` of `_quantised.block_logits`."""
+    in_tile, of_panel = _quantised.TILE_SAMPLES, 2 * _quantised.PANEL_WIDTH
+    n_tiles, n_bytes = -(-n_samples // in_tile), -(-width // 4) * 4
+    return (empty((n_tiles, in_tile, n_bytes), np.int8),
+            empty((n_tiles, in_tile)),
+            empty((n_threads, of_panel, n_bytes), np.int8))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _memory, _prediction
+from . import _prediction
 from ._bfloat16 import as_float32
 from ._kernels import _quantised
+from ._memory import code_scratch, empty
 from ._network import Layer, Network
-from ._training import code_scratch
 from ._validation import CSR
 
 N_SHORTLIST = 64  # classes of a sample with the best logits, which are ranked
@@ -107,7 +107,7 @@ class _Search:
         self.block -= self.block % _quantised.TILE_SAMPLES
         n = self.block * n_threads
         self.scratch = code_scratch(n, width, n_threads)
-        self.codes = _memory.empty((n_panels, panel, self.scratch[2].shape[2]), np.int8)
+        self.codes = empty((n_panels, panel, self.scratch[2].shape[2]), np.int8)
         self.scales = np.empty(self.ids.shape, np.float32)
         for first in range(0, n_classes, step):
             panels = slice(first // panel, (first + step) // panel)

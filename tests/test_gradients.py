@@ -12,7 +12,7 @@ import pytest
 from slidelearn import _training
 from slidelearn._active import SamplingPlan
 from slidelearn._initialisation import initialise
-from slidelearn._kernels import _dense, _hashing
+from slidelearn._kernels import _hashing
 from slidelearn._training import DivergenceError, Recipe, Trainer, log_inclusion
 from slidelearn._validation import CSR
 from tests import reference
@@ -75,18 +75,14 @@ class Setting:
                                n_steps=n_steps, steps_before=steps_before,
                                state_start=state_start, key=self.key, n_threads=2)
         self.active = None
-        release = self.trainer.sampler.release
-
-        def recorded(active):
-            self.active = active.shared.copy(), active.own_indptr.copy(), active.own.copy()
-            release(active)
-
-        self.trainer.sampler.release = recorded
 
     def train(self, rows):
         """One step on at most `BATCH` rows."""
         batch, = self.trainer.prepare(rows)
-        return self.trainer.train_batch(batch)
+        loss = self.trainer.train_batch(batch)
+        indptr, own = self.trainer.phases.own_classes
+        self.active = batch.shared, indptr[:len(rows) + 1], own
+        return loss
 
     def batch(self, rows, step):
         """What `reference.Network.loss` takes, after `train`; everything of step `step`."""
@@ -230,11 +226,7 @@ def test_solvers_step_touched_rows_alone(sampling, share_random, solver, learnin
 @pytest.fixture
 def logits_of_floats(monkeypatch):
     """No products of bytes, so that a threshold changes nothing but gradients."""
-    def block_logits(hidden, block, bias, logits, tiles, scales, scratch, n_threads):
-        panels = np.empty((n_threads, block.shape[1] * _dense.PANEL_WIDTH), np.float32)
-        _dense.block_logits(hidden, block, bias, logits, panels, n_threads)
-
-    monkeypatch.setattr(_training._quantised, "block_logits", block_logits)
+    monkeypatch.setattr(_training._quantised, "MAX_WIDTH", 0)
 
 
 @pytest.mark.parametrize("sampling", ["random", "topk"])
@@ -246,7 +238,7 @@ def test_logits_of_bytes_are_near_those_of_floats(sampling):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
-def test_very_wide_layers_have_exact_gradients(monkeypatch):
+def test_very_wide_layers_have_exact_logits(monkeypatch):
     """Sums of bytes have 32 bits."""
     for width in (15, 16):  # of the hidden layer: 16
         monkeypatch.setattr(_training._quantised, "MAX_WIDTH", width)
@@ -281,36 +273,38 @@ def test_sparse_gradients_are_right_on_average(sampling, loss, monkeypatch):
     assert (error <= 6 * spread / len(found)**0.5 + 1e-6).all()
 
 
-def test_the_threshold_follows_the_number_of_pairs(monkeypatch):
+def test_the_threshold_follows_the_number_of_pairs():
     """It doubles while too many pairs are left, to 1/8 at most, and falls back to what it was."""
-    case = Setting(replaced(RECIPE, gradient_threshold=0.02))
-    thresholds = []
-    densities = [0.5, 0.2, 0.1, 0.2, 0.2, 0.04, 0.05, 0.04, 0.04, 0.04]
+    trainer = Setting(replaced(RECIPE, gradient_threshold=0.02)).trainer
+    densities, given = iter([0.5, 0.2, 0.1, 0.2, 0.2, 0.04, 0.05, 0.04, 0.04, 0.04]), []
 
-    def recorded(gradient, least, key, counts, *arguments):
-        counts[:] = 0
-        thresholds.append(float(least.max()))
-        return int(densities[len(thresholds) - 1] * gradient.size)
+    class Phases:
+        def run(self, *arguments):
+            given.append(arguments)
+            self.density = next(densities)
+            return 1.0
 
-    monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
-    for _ in densities:
+    batch, = trainer.prepare(np.arange(BATCH))
+    trainer.phases = Phases()
+    for _ in range(10):
+        trainer.train_batch(batch)
+    assert [arguments[5] for arguments in given] == [1, 2, 4, 4, 4, 4, 2, 2, 1, 1]
+
+
+def test_a_coarser_threshold_leaves_fewer_pairs():
+    densities = []
+    for coarseness in (1, 4):
+        case = Setting(replaced(RECIPE, gradient_threshold=1.0))
+        case.trainer._coarseness = coarseness
         case.train(np.arange(BATCH))
-    times = np.array(thresholds) / thresholds[0]
-    np.testing.assert_allclose(times, [1, 2, 4, 4, 4, 4, 2, 2, 1, 1], rtol=1e-6)
+        densities.append(case.trainer.phases.density)
+    assert densities[0] > 2 * densities[1] > 0
 
 
 @pytest.mark.parametrize("solver", ["adagrad", "adam", "rmsprop"])
 def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
-    case = Setting(replaced(RECIPE, solver=solver, gradient_threshold=1.0))
-    sparsify, chosen = _training._sparse_block.sparsify, []
-
-    def recorded(gradient, least, key, counts, places, values, n_threads):
-        n = sparsify(gradient, least, key, counts, places, values, n_threads)
-        chosen[:] = [places[i, :count] for i, count in enumerate(counts)]
-        return n
-
-    monkeypatch.setattr(_training._sparse_block, "sparsify", recorded)
     monkeypatch.setattr(_training, "MAX_DENSITY", 1)
+    case = Setting(replaced(RECIPE, solver=solver, gradient_threshold=1.0))
     output = case.network.output
     output.bias -= 3
     arrays = (output.weights, output.weights_m, output.weights_v, output.bias, output.bias_m,
@@ -318,6 +312,8 @@ def test_classes_without_a_pair_are_left_alone(solver, monkeypatch):
     arrays = [a for a in arrays if a.size]
     before = [a.copy() for a in arrays]
     case.train(np.arange(BATCH))
+    phases = case.trainer.phases
+    chosen = [places[:count] for places, count in zip(phases.places, phases.counts, strict=True)]
     stepped = case.active[0][np.unique(np.concatenate(chosen))]
     rest = np.setdiff1d(np.arange(N_CLASSES), stepped)
     assert 0 < len(stepped) < len(case.active[0])

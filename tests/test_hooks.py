@@ -15,7 +15,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from slidelearn import SlideClassifier, _history
 from slidelearn._history import COLUMNS, DETERMINISTIC, TIMES
-from slidelearn._training import PHASES
+from slidelearn._step import PHASES
 from slidelearn.metrics import ndcg_at_k
 
 HAS_CALLBACKS = hasattr(SlideClassifier(), "set_callbacks")
@@ -119,21 +119,23 @@ def test_tampered_history_is_refused(data, table):
 
 def test_history_adds_up():
     class Trainer:
-        class clock:
-            seconds = dict.fromkeys(PHASES, 0.0)
+        class phases:
+            n_active = 0
+
+            class clock:
+                seconds = dict.fromkeys(PHASES, 0.0)
 
         class sampler:
             n_rebuilds, rebuild_seconds = 0, 0.0
 
-        n_active = 0
-
     history = _history.History({})
     for epoch in range(2):
         history.start_epoch(Trainer)
-        Trainer.clock.seconds = {name: value + 3 for name, value in Trainer.clock.seconds.items()}
+        clock = Trainer.phases.clock
+        clock.seconds = {name: value + 3 for name, value in clock.seconds.items()}
         Trainer.sampler.n_rebuilds += 1 + epoch
         Trainer.sampler.rebuild_seconds += 2.0
-        Trainer.n_active += 50
+        Trainer.phases.n_active += 50
         history.end_epoch(Trainer, 0.5, 10)
     table = history.table
     assert table["active_size"] == [5, 5] and table["rebuilds"] == [1, 2]

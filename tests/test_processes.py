@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import assert_same_model, assert_same_state, small, snapshot
 
-from slidelearn import SlideClassifier, _classifier, _fitting, _lsh, _ranker, _threads
+from slidelearn import SlideClassifier, _classifier, _fitting, _lsh, _ranker, _step, _threads
 from slidelearn._training import Trainer
 from tests.signals import as_usual
 
@@ -39,13 +39,12 @@ def interrupting(monkeypatch, owner, name, after):
 
 
 PLACES = {
-    "before the first batch": (Trainer, "_forward", 0),
     "building the trainer": (Trainer, "__init__", 0),
-    "after the first forward pass": (Trainer, "_score", 0),
-    "between two updates": (Trainer, "_update_output", 5),
-    "after the updates of a batch": (Trainer, "_update_input", 5),
+    "before the first batch": (Trainer, "prepare", 0),
+    "after the first forward pass": (_step, "perf_counter", 5),  # the clock's: four times before
+    "between two updates": (_step, "perf_counter", 10 + 8),
+    "after the updates of a batch": (Trainer, "train_batch", 5),
     "in the second epoch": (Trainer, "train_batch", 30),
-    "drawing": (Trainer, "_gather", 7),
     "scoring": (_classifier, "validation_score", 1),
     "checking": (_classifier._state, "check_finite", 0),
     "restoring": (_fitting.EarlyStopping, "restore_best", 0),

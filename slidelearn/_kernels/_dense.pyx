@@ -24,7 +24,7 @@ PANEL_WIDTH = PANEL
 TILE_ROWS = TILE
 
 
-def relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threads):
+cpdef void relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threads) noexcept:
     """``hidden <- relu(hidden) * mask / (1 - dropout)`` in place; the mask depends on `key` alone.
 
     Owner: sample.
@@ -39,8 +39,12 @@ def relu_dropout(float[:, ::1] hidden, uint64_t key, double dropout, int n_threa
         leaf.relu_dropout(width, &hidden[i, 0], rng_stream(key, i), threshold, scale)
 
 
-def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, ::1] gradient,
-                          int n_threads):
+cpdef void relu_dropout_backward(
+    const float[:, ::1] hidden,
+    double dropout,
+    float[:, ::1] gradient,
+    int n_threads,
+) noexcept:
     """Gradient before the ReLU from the gradient behind the dropout, in place. Owner: sample."""
     cdef Py_ssize_t i, width = hidden.shape[1]
     cdef float scale = <float>(1.0 / (1.0 - dropout))
@@ -51,8 +55,13 @@ def relu_dropout_backward(const float[:, ::1] hidden, double dropout, float[:, :
         leaf.relu_backward(width, &hidden[i, 0], &gradient[i, 0], scale)
 
 
-def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, float[:, ::1] out,
-           int n_threads):
+cpdef void matmul(
+    const float[:, :] a,
+    const float[:, ::1] b,
+    const float[::1] start,
+    float[:, ::1] out,
+    int n_threads,
+) noexcept:
     """``out = start + a b``, `start` (possibly empty: zeros) being added to every row.
 
     `a` may have any strides (a transposed view, a slice). Owner: part of a row of `out`.
@@ -80,7 +89,7 @@ def matmul(const float[:, :] a, const float[:, ::1] b, const float[::1] start, f
                       &out[first, left], width, NULL)
 
 
-def gather_rows(
+cpdef void gather_rows(
     const row_t[:, ::1] weights,
     const float[::1] bias,
     const float[::1] correction,
@@ -88,36 +97,38 @@ def gather_rows(
     float[:, ::1] out,
     float[::1] out_bias,
     int n_threads,
-):
+) noexcept:
     """``out[s] = weights[c]`` and ``out_bias[s] = bias[c] - correction[c]``, c being ``ids[s]``.
 
-    Owner: row of `out`.
+    `correction` may be empty: zeros. Owner: row of `out`.
     """
     cdef Py_ssize_t s, ahead, width = weights.shape[1]
+    cdef bint corrects = correction.shape[0] > 0
     cdef const leaf_t* leaf = active_leaf()
     ahead = rows_ahead(READ_AHEAD, width, weights)
     for s in prange(ids.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
-        out_bias[s] = bias[ids[s]] - correction[ids[s]]
+        out_bias[s] = bias[ids[s]] - correction[ids[s]] if corrects else bias[ids[s]]
         if width == 0:
             continue
         if s + ahead < ids.shape[0]:
             prefetch(&weights[ids[s + ahead], 0], width * sizeof(row_t))
             prefetch(&bias[ids[s + ahead]], sizeof(float))
-            prefetch(&correction[ids[s + ahead]], sizeof(float))
+            if corrects:
+                prefetch(&correction[ids[s + ahead]], sizeof(float))
         if row_t is float:
             memcpy(&out[s, 0], &weights[ids[s], 0], width * sizeof(float))
         else:
             leaf.widen(width, &weights[ids[s], 0], &out[s, 0])
 
 
-def block_logits(
+cpdef void block_logits(
     const float[:, ::1] hidden,
     const row_t[:, ::1] block,
     const float[::1] bias,
     float[:, ::1] logits,
     float[:, ::1] panels,
     int n_threads,
-):
+) noexcept:
     """``logits[i, s] = bias[s] + hidden[i] . block[s]``, one chain of multiply-adds each.
 
     Parameters
@@ -173,7 +184,7 @@ cdef void _multiply(
               delta.strides[0] // of_delta, &vectors[0, 0], width, g, width, &ask)
 
 
-def update_block(
+cpdef void update_block(
     const float[:, :] delta,
     const float[:, ::1] vectors,
     const int32_t[::1] ids,
@@ -186,7 +197,7 @@ def update_block(
     float[::1] bias_v,
     float[:, ::1] gradient,
     int n_threads,
-):
+) noexcept:
     """One optimizer step of the rows `ids`, with ``gradient = delta.T @ vectors``.
 
     Parameters
@@ -227,14 +238,14 @@ def update_block(
             step_entries(leaf, values, rows, &ids[first], g_bias, bias, bias_m, bias_v)
 
 
-def update_bias(
+cpdef void update_bias(
     const float[:, ::1] delta,
     Optimizer optimizer,
     float[::1] bias,
     float[::1] bias_m,
     float[::1] bias_v,
     float[:, ::1] gradient,
-):
+) noexcept:
     """One optimizer step of a hidden layer's bias, the gradient being the sum of the rows of
     `delta`, (n_samples, width); the first row of `gradient` is scratch."""
     cdef Py_ssize_t width = delta.shape[1]

@@ -45,7 +45,7 @@ cdef double _sum(Py_ssize_t n, const double[::1] loss) noexcept nogil:
     return total
 
 
-def sigmoid_loss(
+cpdef double sigmoid_loss(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
     const float[::1] label_weight,
@@ -58,7 +58,7 @@ def sigmoid_loss(
     float[::1] own,
     double[::1] loss,
     int n_threads,
-):
+) noexcept:
     """Binary cross-entropy, one-vs-rest over the active set.
 
     Parameters
@@ -111,7 +111,7 @@ def sigmoid_loss(
     return _sum(rows.shape[0], loss)
 
 
-def softmax_loss(
+cpdef double softmax_loss(
     const int64_t[::1] label_indptr,
     const int32_t[::1] labels,
     const float[::1] label_weight,
@@ -124,7 +124,7 @@ def softmax_loss(
     float[::1] own,
     double[::1] loss,
     int n_threads,
-):
+) noexcept:
     """Cross-entropy of the softmax over the active set, the target spread evenly over the labels.
 
     Chen et al., SLIDE (arXiv:1903.03129), section 3.1. A label's share of the target is multiplied

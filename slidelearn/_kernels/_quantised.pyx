@@ -26,7 +26,7 @@ TILE_SAMPLES, PANEL_WIDTH = TILE, PANEL
 MAX_WIDTH = 2**17  # of rows: their greatest sum, 127 * 127 * width, has to fit in 32 bits
 
 
-def block_logits(
+cpdef void block_logits(
     const float[:, ::1] hidden,
     const float[:, ::1] block,
     const float[::1] bias,
@@ -35,7 +35,7 @@ def block_logits(
     float[:, ::1] scales,
     int8_t[:, :, ::1] scratch,
     int n_threads,
-):
+) noexcept:
     """``logits[i, s] ~ bias[s] + hidden[i] . block[s]``.
 
     Parameters

@@ -20,7 +20,7 @@ cdef enum:
     ROWS = 64  # that a thread steps before it looks for more
 
 
-def combine_rows(
+cpdef void combine_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[::1] data,
@@ -29,7 +29,7 @@ def combine_rows(
     const float[::1] start,
     float[:, ::1] out,
     int n_threads,
-):
+) noexcept:
     """``out[i] = start + sum of data[p] * weights[indices[p]]`` over the nonzeros of ``rows[i]``.
 
     The hidden activation before its ReLU, with `start` the bias. Owner: sample.
@@ -92,14 +92,14 @@ cdef inline const float* _next_row(
     return &weights[indices[p[0] - 1], 0]
 
 
-def add_rows(
+cpdef void add_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[::1] data,
     const row_t[:, ::1] weights,
     float[:, ::1] out,
     int n_threads,
-):
+) noexcept:
     """``out[i] += sum of data[p] * weights[indices[p]]``: hidden gradient of the sparse pairs.
 
     Owner: sample.
@@ -124,7 +124,7 @@ cdef void _add_rows(
         axpy_row(leaf, width, data[p], &weights[indices[p], 0], out, wanted)
 
 
-def pair_logits(
+cpdef void pair_logits(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
     const float[:, ::1] hidden,
@@ -132,7 +132,7 @@ def pair_logits(
     const float[::1] bias,
     float[::1] out,
     int n_threads,
-):
+) noexcept:
     """``out[p] = bias[c] + hidden[i] . weights[c]`` for the pairs (i, c = indices[p]).
 
     Owner: sample.
@@ -161,7 +161,7 @@ cdef void _pair_logits(
         out[p] = out[p] + dot_row(leaf, width, &hidden[0], &weights[indices[p], 0], wanted)
 
 
-def update_rows(
+cpdef void update_rows(
     const int32_t[::1] columns,
     const int64_t[::1] starts,
     const int32_t[::1] samples,
@@ -174,7 +174,7 @@ def update_rows(
     row_t[:, ::1] v,
     float[:, ::1] gradient,
     int n_threads,
-):
+) noexcept:
     """One optimizer step of every touched row, ``gradient = sum of data[p] * vectors[sample]``.
 
     The groups are those of `group_by_column`, none of them empty; `gradient` is scratch,
@@ -214,7 +214,7 @@ cdef void _update_rows(
         step_row(leaf, optimizer, columns[j], g, weights, m, v, ask)
 
 
-def update_entries(
+cpdef void update_entries(
     const int32_t[::1] columns,
     const int64_t[::1] starts,
     const int64_t[::1] positions,
@@ -224,7 +224,7 @@ def update_entries(
     float[::1] m,
     float[::1] v,
     int n_threads,
-):
+) noexcept:
     """One optimizer step of every touched bias, the gradient being the sum of its group's data.
 
     Owner: entry.

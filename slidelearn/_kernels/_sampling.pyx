@@ -83,7 +83,7 @@ cdef int64_t _draw(
     return target
 
 
-def assign_slots(const int32_t[::1] shared, int32_t[::1] slot):
+cpdef void assign_slots(const int32_t[::1] shared, int32_t[::1] slot) noexcept:
     """``slot[shared[s]] = s``."""
     cdef Py_ssize_t s
     with nogil:
@@ -91,7 +91,7 @@ def assign_slots(const int32_t[::1] shared, int32_t[::1] slot):
             slot[shared[s]] = <int32_t>s
 
 
-def clear_slots(const int32_t[::1] shared, int32_t[::1] slot):
+cpdef void clear_slots(const int32_t[::1] shared, int32_t[::1] slot) noexcept:
     """``slot[shared[s]] = -1``."""
     cdef Py_ssize_t s
     with nogil:

@@ -17,7 +17,7 @@ cdef enum:
     PART = 128  # columns of an output that one thread computes at a time
 
 
-def sparsify(
+cpdef Py_ssize_t sparsify(
     const float[:, ::1] gradient,
     const float[::1] least,
     uint64_t key,
@@ -25,7 +25,7 @@ def sparsify(
     int32_t[:, ::1] places,
     float[:, ::1] values,
     int n_threads,
-):
+) noexcept:
     """Pairs that stand for all of `gradient`, which is their expectation.
 
     Entries smaller in size than their row's `least` become 0, or that size with their own sign,
@@ -55,14 +55,14 @@ def sparsify(
     return n
 
 
-def multiply_pairs(
+cpdef void multiply_pairs(
     const int64_t[::1] counts,
     const int32_t[:, ::1] places,
     const float[:, ::1] values,
     const float[:, ::1] block,
     float[:, ::1] out,
     int n_threads,
-):
+) noexcept:
     """``out[i] = sum of values[i, p] * block[places[i, p]]``: the gradient of the hidden layer.
 
     Owner: part of a row of `out`, all rows of one part together, so that a thread's part of
@@ -82,7 +82,7 @@ def multiply_pairs(
                          &places[i, 0], &block[0, left], width, &out[i, left])
 
 
-def update_pairs(
+cpdef void update_pairs(
     const int64_t[::1] counts,
     const int32_t[:, ::1] places,
     const float[:, ::1] values,
@@ -101,7 +101,7 @@ def update_pairs(
     int64_t[:, ::1] heads,
     int32_t[:, ::1] starts,
     int n_threads,
-):
+) noexcept:
     """One optimizer step of those rows `ids` that have a pair.
 
     The gradient of row ``ids[s]`` is the sum of ``values[i, p] * vectors[i]`` over the pairs with

@@ -171,6 +171,17 @@ static double LEAF(exp_sum)(ptrdiff_t n, float shift, float *z) {
     return sum_tree_double(lanes);
 }
 
+/* Sigmoids of the numbers x. Adds log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)) to *sum, but for
+ * the logarithm of a factor, 1 + exp(-|x|), which it returns. */
+static ALWAYS_INLINE VF LEAF(v_sigmoid)(VF x, VF *sum, VF *sigmoid) {
+    const VF one = v_set1(1.0f), zero = v_set1(0.0f);
+    const VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
+    const VF factor = v_add(one, e);
+    *sigmoid = v_div(v_where_nonneg(x, one, e), factor);
+    *sum = v_add(*sum, v_add(v_max(zero, x), v_sub(e, v_sub(factor, one))));
+    return factor;
+}
+
 /* z <- 1 / (1 + exp(-z)); returns the sum of log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)).
  * Logarithms are taken of products, whose factors 1 + exp(-|z|) are at most 2; what a factor loses
  * in rounding is added up with the rest. */
@@ -183,27 +194,24 @@ static double LEAF(sigmoid_sum)(ptrdiff_t n, float *z) {
         float products[SUM_LANES], part[VW];
         VF sum[PARTS], product[PARTS];
         for (int p = 0; p < PARTS; p++) sum[p] = zero, product[p] = one;
-        for (ptrdiff_t i = 0; i < end; i += SUM_LANES)
+        ptrdiff_t i = 0;
+        for (; i + SUM_LANES <= end; i += SUM_LANES)
             UNROLL for (int p = 0; p < PARTS; p++) {
-                float *const y = z + i + p * VW;
-                const ptrdiff_t left = end - (i + p * VW);
-                if (left <= 0) break;
-                const VF x = left >= VW ? v_load(y) : v_load_n(y, left); /* else 0, whose term is 0 */
-                const VF e = LEAF(v_exp)(v_sub(zero, v_abs(x)));
-                VF factor = v_add(one, e);
-                const VF s = v_div(v_where_nonneg(x, one, e), factor);
-                const VF term = v_add(v_max(zero, x), v_sub(e, v_sub(factor, one)));
-                if (left >= VW) {
-                    v_store(y, s);
-                } else {
-                    v_store_n(y, s, left);
-                    v_store(part, one);
-                    v_store_n(part, factor, left);
-                    factor = v_load(part);
-                }
-                sum[p] = v_add(sum[p], term);
-                product[p] = v_mul(product[p], factor);
+                VF sigmoid;
+                product[p] = v_mul(product[p], LEAF(v_sigmoid)(v_load(z + i + p * VW), &sum[p],
+                                                               &sigmoid));
+                v_store(z + i + p * VW, sigmoid);
             }
+        UNROLL for (int p = 0; p < PARTS; p++, i += VW) {
+            const ptrdiff_t left = end - i < VW ? end - i : VW;
+            VF sigmoid, factor;
+            if (left <= 0) break;
+            factor = LEAF(v_sigmoid)(v_load_n(z + i, left), &sum[p], &sigmoid); /* 0 has no term */
+            v_store_n(z + i, sigmoid, left);
+            v_store(part, one);
+            v_store_n(part, factor, left);
+            product[p] = v_mul(product[p], v_load(part));
+        }
         for (int p = 0; p < PARTS; p++) v_store(products + p * VW, product[p]);
         total += LEAF(sum_parts)(sum) + log_double(product_tree(products));
     }

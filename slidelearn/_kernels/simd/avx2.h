@@ -10,6 +10,7 @@ static inline float sum_of_8(__m256 a) {
 #define STRIP 8
 #define VF __m256
 #define v_load(p) _mm256_loadu_ps(p)
+#define v_load_int(p) _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(p))) /* of 32 bits */
 #define v_store(p, x) _mm256_storeu_ps(p, x)
 #define v_tail_mask(n)                                       \
     _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)),          \

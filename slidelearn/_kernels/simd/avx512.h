@@ -4,6 +4,7 @@
 #define STRIP 8
 #define VF __m512
 #define v_load(p) _mm512_loadu_ps(p)
+#define v_load_int(p) _mm512_cvtepi32_ps(_mm512_loadu_si512(p)) /* of 32 bits */
 #define v_store(p, x) _mm512_storeu_ps(p, x)
 #define v_load_n(p, n) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
 #define v_store_n(p, x, n) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), x)

@@ -54,12 +54,18 @@ static ALWAYS_INLINE void LEAF(scale8)(int n_samples, int n_classes,
                                        int32_t sums[SCREEN_SAMPLES][SCREEN_CLASSES],
                                        const float *sample_scale, const float *class_scale,
                                        const float *bias, float *z, ptrdiff_t z_row) {
-    for (int i = 0; i < n_samples; i++) {
-        float logits[SCREEN_CLASSES];
-        for (int c = 0; c < SCREEN_CLASSES; c++)
-            logits[c] = bias[c] + sample_scale[i] * class_scale[c] * (float)sums[i][c];
-        if (n_classes == SCREEN_CLASSES) memcpy(z + i * z_row, logits, sizeof logits);
-        else memcpy(z + i * z_row, logits, n_classes * sizeof(float));
+    VF scale[SCREEN_CLASSES / VW], start[SCREEN_CLASSES / VW];
+    float logits[SCREEN_CLASSES];
+    for (int p = 0; p < SCREEN_CLASSES / VW; p++)
+        scale[p] = v_load(class_scale + p * VW), start[p] = v_load(bias + p * VW);
+    for (int i = 0; i < n_samples; i++, z += z_row) {
+        float *const out = n_classes == SCREEN_CLASSES ? z : logits;
+        for (int p = 0; p < SCREEN_CLASSES / VW; p++) {
+            const VF product = v_load_int(sums[i] + p * VW);
+            const VF factor = v_mul(v_set1(sample_scale[i]), scale[p]);
+            v_store(out + p * VW, v_add(start[p], v_mul(factor, product)));
+        }
+        if (out == logits) memcpy(z, logits, n_classes * sizeof(float));
     }
 }
 

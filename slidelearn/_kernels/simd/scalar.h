@@ -6,6 +6,7 @@
 #define STRIP 4
 #define VF float
 #define v_load(p) (*(p))
+#define v_load_int(p) ((float)*(p)) /* of 32 bits */
 #define v_store(p, x) (*(p) = (x))
 #define v_load_n(p, n) ((n) ? *(p) : 0.0f)
 #define v_store_n(p, x, n) do { if (n) *(p) = (x); } while (0)

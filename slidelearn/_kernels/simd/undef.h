@@ -4,6 +4,7 @@
 #undef STRIP
 #undef VF
 #undef v_load
+#undef v_load_int
 #undef v_store
 #undef v_tail_mask
 #undef v_load_n

@@ -17,7 +17,7 @@ from common import CoreDistance, describe_machine, label_of, load_data
 from scaling import COUNTS, PAPER, make
 
 from slidelearn import SlideClassifier
-from slidelearn._training import PHASES
+from slidelearn._step import PHASES
 
 
 def in_turns(X, Y, threads, n_passes):

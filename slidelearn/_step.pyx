@@ -35,6 +35,12 @@ cdef enum:
     FORWARD, SAMPLING, SCORES, LOSS, BACKWARD, OUTPUT_STEP, INPUT_STEP, N_PHASES
 
 
+cdef Py_ssize_t in_lines(Py_ssize_t n):
+    """Room for n numbers of 4 bytes, an odd number of cache lines: rows that begin with one, and
+    don't compete for places in caches."""
+    return n // 32 * 32 + 48
+
+
 cdef class PhaseClock:
     """Wall seconds of the phases of training, added up over batches."""
 
@@ -136,8 +142,8 @@ cdef class BatchStep:
     # Scratch
     cdef Py_ssize_t room  # copies of rows of the output layer
     cdef float[:, ::1] panels, gradient, hidden_gradient, blocks, pair_values, scales
-    cdef float[:, ::1] no_logits
-    cdef float[::1] biases, logits, factors
+    cdef float[:, ::1] logits
+    cdef float[::1] biases, factors, no_own_z
     cdef double[::1] losses
     cdef int8_t[:, :, ::1] tiles, codes
     cdef int64_t[::1] pair_counts
@@ -169,14 +175,14 @@ cdef class BatchStep:
         self.is_sigmoid, self.dropout, self.max_density = loss == "sigmoid", dropout, max_density
         self.clock, self.n_active, self.density = PhaseClock(), 0, 0.0
         self.nothing = np.empty(0, np.float32)
-        self.no_logits = np.empty((batch_size, 0), np.float32)
+        self.no_own_z = np.empty(0, np.float32)
         width = self.hidden_array.shape[1]
         widest = max(layer.weights.shape[1] for layer in network.layers)
         self.panels = _memory.empty((n_threads, width * _dense.PANEL_WIDTH))
         self.tiles, self.scales, self.codes = code_scratch(batch_size, width, n_threads)
         self.gradient = _memory.empty((n_threads, _dense.TILE_ROWS * (widest + 1)))
         self.hidden_gradient = _memory.empty((batch_size, width))
-        self.logits = np.empty(0, np.float32)
+        self.logits = _memory.empty((batch_size, 0))
         self.losses = np.empty(batch_size)
         self.counts = self.pair_counts = np.empty(batch_size, np.int64)
         self.heads = np.empty((n_threads, batch_size), np.int64)
@@ -188,10 +194,8 @@ cdef class BatchStep:
         self.room = n_shared + n_shared // 4
         self.blocks = _memory.empty((self.room, self.hidden_gradient.shape[1]))
         self.biases = np.empty(self.room, np.float32)
-        # An odd number of cache lines, so that rows don't compete for places in caches.
-        lines = (batch_size, self.room // 32 * 32 + 48)
-        self.places = self.pair_places = _memory.empty(lines, np.int32)
-        self.pair_values = _memory.empty(lines)
+        self.places = self.pair_places = _memory.empty((batch_size, in_lines(self.room)), np.int32)
+        self.pair_values = _memory.empty((batch_size, in_lines(self.room)))
         n_pairs = int(self.max_density * batch_size * self.room)
         self.samples, self.factors = np.empty(n_pairs, np.int32), np.empty(n_pairs, np.float32)
         self.starts = np.empty((n_threads, 2 * self.room + 1), np.int32)
@@ -286,12 +290,13 @@ cdef class BatchStep:
     cdef bint _sparsify(self, uint64_t key):
         """Whether few pairs of a sample and a shared class stand for all: not without sampling,
         nor where more than `max_density` of them would be left."""
-        cdef Py_ssize_t n_pairs = self.rows.shape[0] * self.shared.shape[0]
+        cdef Py_ssize_t left, n_shared = self.shared.shape[0], n = self.rows.shape[0]
         self.density = 0
-        if self.least.shape[0] == 0 or n_pairs == 0:
+        if self.least.shape[0] == 0 or n * n_shared == 0:
             return False
-        self.density = sparsify(self.z, self.least, key, self.pair_counts, self.pair_places,
-                                self.pair_values, self.n_threads) / <double>n_pairs
+        left = sparsify(self.z, n_shared, self.least, key, self.pair_counts, self.pair_places,
+                        self.pair_values, self.n_threads)
+        self.density = left / <double>(n * n_shared)
         return self.density <= self.max_density
 
     def _update_middle(self, Optimizer optimizer):
@@ -380,19 +385,17 @@ cdef void _score(BatchStep s, bint from_bytes, row_t[:, ::1] weights) except *:
         s.block, s.block_bias = s.blocks[:n_shared], s.biases[:n_shared]
         gather_rows(weights, s.output.bias, s.nothing if is_all else s.log_inclusion, s.shared,
                     s.blocks[:n_shared], s.biases[:n_shared], s.n_threads)
-    if n * n_shared > s.logits.shape[0]:
-        s.logits = _memory.empty((n * (n_shared + n_shared // 4),))
-    if n > 0 and n_shared > 0:
-        s.z = <float[:n, :n_shared]> &s.logits[0]
-    else:
-        s.z = s.no_logits[:n]
+    if n_shared > s.logits.shape[1]:
+        s.logits = _memory.empty((s.logits.shape[0], in_lines(n_shared + n_shared // 4)))
+    s.z = s.logits[:n]
     if from_bytes:
         logits_of_bytes(s.hidden, s.block, s.block_bias, s.z, s.tiles, s.scales, s.codes,
                         s.n_threads)
     else:
         logits_of_floats(s.hidden, s.block, s.block_bias, s.z, s.panels, s.n_threads)
-    s.own_z = np.empty(s.own.shape[0], np.float32)
+    s.own_z = s.no_own_z
     if s.own.shape[0] > 0:
+        s.own_z = np.empty(s.own.shape[0], np.float32)
         pair_logits(s.own_indptr, s.own, s.hidden, weights, s.output.bias, s.own_z, s.n_threads)
 
 
@@ -402,7 +405,7 @@ cdef void _hidden_gradient(BatchStep s, bint few, row_t[:, ::1] weights) except 
         multiply_pairs(s.pair_counts, s.pair_places, s.pair_values, s.block, gradient,
                        s.n_threads)
     else:
-        matmul(s.z, s.block, s.nothing, gradient, s.n_threads)
+        matmul(s.z[:, :s.shared.shape[0]], s.block, s.nothing, gradient, s.n_threads)
     if s.own.shape[0] > 0:
         add_rows(s.own_indptr, s.own, s.own_z, weights, gradient, s.n_threads)
 
@@ -412,7 +415,7 @@ cdef void _update_output(
     row_t[:, ::1] weights_v,
 ) except *:
     cdef LayerViews layer = s.output
-    cdef const float[:, :] delta = s.z
+    cdef const float[:, :] delta = s.z[:, :s.shared.shape[0]]
     cdef const int32_t[::1] columns, samples
     cdef const int64_t[::1] starts, positions
     if few:

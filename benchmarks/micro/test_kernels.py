@@ -61,7 +61,7 @@ def pairs(batch):
     delta = batch.rng.choice([1e-4, 1], (BATCH, N_SHARED), p=[0.9, 0.1]).astype(np.float32)
     room = (np.empty(BATCH, np.int64), np.empty((BATCH, N_SHARED), np.int32),
             np.empty((BATCH, N_SHARED), np.float32))
-    arguments = delta, np.full(BATCH, 0.01, np.float32), 1, *room
+    arguments = delta, N_SHARED, np.full(BATCH, 0.01, np.float32), 1, *room
     _sparse_block.sparsify(*arguments, 1)
     return arguments
 
@@ -73,18 +73,18 @@ def test_sparsify(benchmark, pairs, n_threads):
 
 @pytest.mark.parametrize("n_threads", THREADS)
 def test_multiply_pairs(benchmark, batch, pairs, n_threads):
-    benchmark(_sparse_block.multiply_pairs, *pairs[3:], batch.block, batch.gradient, n_threads)
+    benchmark(_sparse_block.multiply_pairs, *pairs[4:], batch.block, batch.gradient, n_threads)
 
 
 @pytest.mark.parametrize("n_threads", THREADS)
 def test_update_pairs(benchmark, batch, pairs, n_threads):
-    n_pairs = pairs[3].sum()
+    n_pairs = pairs[4].sum()
     scratch = (np.empty((n_threads, WIDTH), np.float32), np.empty(n_pairs, np.int32),
                np.empty(n_pairs, np.float32), np.empty((n_threads, BATCH), np.int64),
                np.empty((n_threads, 2 * N_SHARED + 1), np.int32))
 
     def update(ids):
-        _sparse_block.update_pairs(*pairs[3:], batch.hidden, ids, batch.optimizer, *batch.layer,
+        _sparse_block.update_pairs(*pairs[4:], batch.hidden, ids, batch.optimizer, *batch.layer,
                                    *batch.bias, *scratch, n_threads)
 
     benchmark.pedantic(update, setup=lambda: ((batch.rows(),), {}), rounds=200, warmup_rounds=5)

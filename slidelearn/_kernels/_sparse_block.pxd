@@ -7,6 +7,7 @@ from ._simd cimport Optimizer, row_t
 
 cpdef Py_ssize_t sparsify(
     const float[:, ::1] gradient,
+    Py_ssize_t n_block,
     const float[::1] least,
     uint64_t key,
     int64_t[::1] counts,

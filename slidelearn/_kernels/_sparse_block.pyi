@@ -7,6 +7,7 @@ _Rows = NDArray[float32] | NDArray[uint16]
 
 def sparsify(
     gradient: NDArray[float32],
+    n_block: int,
     least: NDArray[float32],
     key: int,
     counts: NDArray[int64],

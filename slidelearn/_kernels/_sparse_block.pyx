@@ -19,6 +19,7 @@ cdef enum:
 
 cpdef Py_ssize_t sparsify(
     const float[:, ::1] gradient,
+    Py_ssize_t n_block,
     const float[::1] least,
     uint64_t key,
     int64_t[::1] counts,
@@ -34,7 +35,7 @@ cpdef Py_ssize_t sparsify(
 
     Parameters
     ----------
-    gradient : (n_samples, n_block), finite
+    gradient : (n_samples, at least n_block), finite
     least : (n_samples,), not negative
     counts, places, values : outputs, (at least n_samples,) and twice (at least n_samples, at least
         n_block)
@@ -43,7 +44,7 @@ cpdef Py_ssize_t sparsify(
     -------
     n : int, the number of pairs
     """
-    cdef Py_ssize_t i, n_block = gradient.shape[1], n = 0
+    cdef Py_ssize_t i, n = 0
     cdef const leaf_t* leaf = active_leaf()
     if n_block == 0:
         counts[:] = 0

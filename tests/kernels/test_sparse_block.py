@@ -19,7 +19,9 @@ def sparsify(gradient, least, key, n_threads=1):
     counts = np.full(n + 1, -1, np.int64)
     places = np.full((n + 1, n_block + 2), -7, np.int32)
     values = np.full((n + 1, n_block + 2), np.nan, np.float32)
-    total = _sparse_block.sparsify(gradient, least, key, counts, places, values, n_threads)
+    wide = np.pad(gradient, ((0, 0), (0, 3)), constant_values=np.nan)  # beyond the block: not read
+    total = _sparse_block.sparsify(wide, gradient.shape[1], least, key, counts, places, values,
+                                   n_threads)
     assert total == counts[:n].sum()
     assert np.isnan(values[n]).all() and np.isnan(values[:, n_block:]).all()
     return counts[:n], places[:n], values[:n]

@@ -16,7 +16,7 @@ class PhaseClock:
     def seconds(self) -> dict[str, float]: ...
 
 class LayerViews:
-    weights_array: NDArray[float32]
+    arrays: Layer
     def __init__(self, layer: Layer, activations: NDArray[float32] | None) -> None: ...
 
 class BatchStep:

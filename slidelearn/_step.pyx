@@ -21,12 +21,12 @@ from ._kernels._loss cimport sigmoid_loss, softmax_loss
 from ._kernels._quantised cimport block_logits as logits_of_bytes
 from ._kernels._rows cimport add_rows, combine_rows, pair_logits, update_entries, update_rows
 from ._kernels._sampling cimport assign_slots, clear_slots
-from ._kernels._simd cimport Optimizer, active_leaf, rng_stream, row_t
+from ._kernels._simd cimport Optimizer, rng_stream, row_t
 from ._kernels._sparse_block cimport multiply_pairs, sparsify, update_pairs
 
 from . import _memory
 from ._grouping import group_batches
-from ._kernels import _dense
+from ._kernels import _dense, _simd
 from ._memory import code_scratch
 
 PHASES = ("forward", "sampling", "scores", "loss", "backward", "output_step", "input_step")
@@ -73,7 +73,7 @@ cdef class PhaseClock:
 cdef class LayerViews:
     """A `Layer` as kernels see it, and a hidden layer's activations of a batch."""
 
-    cdef readonly object weights_array
+    cdef readonly object arrays  # the layer itself
     cdef float[:, ::1] weights, weights_m, weights_v
     cdef uint16_t[:, ::1] weights16, weights16_m, weights16_v  # instead, of a layer in bfloat16
     cdef float[::1] bias, bias_m, bias_v
@@ -89,8 +89,7 @@ cdef class LayerViews:
             self.weights, self.weights_m, self.weights_v = (layer.weights, layer.weights_m,
                                                             layer.weights_v)
         self.bias, self.bias_m, self.bias_v = layer.bias, layer.bias_m, layer.bias_v
-        self.weights_array = layer.weights
-        self.activations = activations
+        self.arrays, self.activations = layer, activations
 
 
 cdef class BatchStep:
@@ -304,16 +303,18 @@ cdef class BatchStep:
         cdef LayerViews below, layer
         cdef Py_ssize_t depth, n = self.rows.shape[0]
         cdef const float[:, ::1] transposed
-        cdef float[:, ::1] passed, change, gradient = self.hidden_gradient[:n]
+        cdef float[:, ::1] passed, gradient = self.hidden_gradient[:n]
         for depth in range(len(self.hidden_layers) - 1, 0, -1):
             layer, below = self.hidden_layers[depth], self.hidden_layers[depth - 1]
             relu_dropout_backward(layer.activations[:n], self.dropout, gradient, self.n_threads)
             passed = np.empty((n, layer.weights.shape[0]), np.float32)
-            transposed = np.ascontiguousarray(layer.weights_array.T)
+            arrays = layer.arrays
+            transposed = np.ascontiguousarray(arrays.weights.T)
             matmul(gradient, transposed, self.nothing, passed, self.n_threads)
-            change = np.empty((layer.weights.shape[0], layer.weights.shape[1]), np.float32)
+            change = np.empty_like(arrays.weights)
             matmul(below.activations[:n].T, gradient, self.nothing, change, self.n_threads)
-            _step_all(optimizer, change, layer)
+            _simd.step(optimizer, change.reshape(-1), arrays.weights.reshape(-1),
+                       arrays.weights_m.reshape(-1), arrays.weights_v.reshape(-1))
             update_bias(gradient, optimizer, layer.bias, layer.bias_m, layer.bias_v,
                         self.gradient)
             gradient = passed
@@ -332,17 +333,6 @@ cdef class BatchStep:
                     self.n_threads)
         update_bias(self.first_gradient, optimizer, layer.bias, layer.bias_m, layer.bias_v,
                     self.gradient)
-
-
-cdef void _step_all(Optimizer optimizer, const float[:, ::1] gradient,
-                    LayerViews layer) noexcept:
-    """Step all weights of a middle layer."""
-    cdef Py_ssize_t n = gradient.shape[0] * gradient.shape[1]
-    cdef float* m = &layer.weights_m[0, 0] if layer.weights_m.shape[0] > 0 else NULL
-    cdef float* v = &layer.weights_v[0, 0] if layer.weights_v.shape[0] > 0 else NULL
-    if n > 0:
-        active_leaf().step(&optimizer.values, n, &gradient[0, 0], &layer.weights[0, 0], m, v,
-                           NULL)
 
 
 # The output layer, whose rows are float32 or bfloat16

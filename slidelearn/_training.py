@@ -113,9 +113,7 @@ class Trainer:
                  steps_before: int, state_start: int, key: int, n_threads: int):
         self.network = network
         self.X = X
-        self.labels = labels
         self.sample_weight = sample_weight
-        self.log_inclusion = log_inclusion
         self.recipe = recipe
         self.n_steps = n_steps
         self.steps_before = steps_before

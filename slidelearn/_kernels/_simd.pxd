@@ -140,17 +140,6 @@ cdef inline void find_row(Py_ssize_t number, const row_t[:, ::1] weights,
     row[2] = <row_t*>&v[number, 0] if v.shape[0] > 0 else NULL
 
 
-cdef inline void prefetch_rows(Py_ssize_t number, const row_t[:, ::1] weights,
-                               const row_t[:, ::1] m, const row_t[:, ::1] v) noexcept nogil:
-    """Ask for row `number` of a layer and of its optimizer state, which may be empty."""
-    cdef row_t* row[3]
-    cdef Py_ssize_t k
-    find_row(number, weights, m, v, row)
-    for k in range(3):
-        if row[k] != NULL:
-            prefetch(row[k], weights.shape[1] * sizeof(row_t))
-
-
 cdef inline void step_row(const leaf_t* leaf, const optimizer_t* o, Py_ssize_t number,
                           const float* g, row_t[:, ::1] weights, row_t[:, ::1] m,
                           row_t[:, ::1] v, row_t** later) noexcept nogil:

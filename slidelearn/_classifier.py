@@ -591,8 +591,9 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 hooks.begin_epoch()
 
         def end_epoch(number: int) -> bool:
-            if hooks is None:
+            if hooks is None or trainer is None:
                 return False
+            trainer.settle()
             self._record(trainer, history, stopping)
             self.__dict__.update(self._derived(network, samples, max_pairs=0))
             stop = hooks.end_epoch(number, history.last,
@@ -613,8 +614,11 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 steps_before=self.t_, state_start=self._state_start,
                 key=(self._seed + self.t_) % 2**64, n_threads=samples.n_threads,
             )
-            run_epochs(trainer, samples.rows, max_iter, self.verbose, stopping, history,
-                       begin_epoch, end_epoch)
+            try:
+                run_epochs(trainer, samples.rows, max_iter, self.verbose, stopping, history,
+                           begin_epoch, end_epoch)
+            finally:
+                trainer.settle()
             if stopping is not None:
                 stopping.restore_best()
             if not one_epoch and self._wants_ranker(samples):

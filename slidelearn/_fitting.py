@@ -122,6 +122,7 @@ def run_epochs(trainer: Trainer, rows: np.ndarray, max_iter: int, verbose: int,
             finished = False
             if stopping is not None:
                 start = perf_counter()
+                trainer.settle()
                 finished = stopping.should_stop()
                 history.validated(stopping.scores[-1], perf_counter() - start)
             if verbose:

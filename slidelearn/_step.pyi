@@ -4,6 +4,7 @@ from numpy.typing import NDArray
 from ._active import ActiveSetSampler
 from ._kernels._simd import Optimizer
 from ._network import Layer, Network
+from ._slices import Slices
 from ._training import Batch
 from ._validation import CSR
 
@@ -29,6 +30,7 @@ class BatchStep:
     def __init__(
         self,
         network: Network,
+        slices: Slices | None,
         X: CSR,
         labels: CSR,
         log_inclusion: NDArray[float32],

@@ -19,7 +19,9 @@ from ._kernels._dense cimport (
 )
 from ._kernels._loss cimport sigmoid_loss, softmax_loss
 from ._kernels._quantised cimport block_logits as logits_of_bytes
-from ._kernels._rows cimport add_rows, combine_rows, pair_logits, update_entries, update_rows
+from ._kernels._rows cimport (
+    add_rows, combine_rows, combine_slices, pair_logits, update_entries, update_rows, update_slices,
+)
 from ._kernels._sampling cimport assign_slots, clear_slots
 from ._kernels._simd cimport Optimizer, rng_stream, row_t
 from ._kernels._sparse_block cimport multiply_pairs, sparsify, update_pairs
@@ -98,6 +100,7 @@ cdef class BatchStep:
     Parameters
     ----------
     network : Network, with optimizer state; it is changed in place
+    slices : Slices of the input layer, which are changed instead of it, or None
     X : CSR of shape (n_samples, n_features)
     labels : CSR of shape (n_samples, n_classes)
         Its data are the weights of the labels' terms in the loss.
@@ -132,7 +135,8 @@ cdef class BatchStep:
     cdef tuple no_own_classes
     cdef list hidden_layers
     cdef LayerViews input, output
-    cdef bint is_sigmoid, draws_own, hashes
+    cdef bint is_sliced, is_sigmoid, draws_own, hashes
+    cdef float[:, :, ::1] slices, slices_m, slices_v
     cdef double dropout, max_density
     cdef const int64_t[::1] indptr, label_indptr
     cdef const int32_t[::1] indices, label_indices
@@ -158,13 +162,17 @@ cdef class BatchStep:
     cdef const float[:, ::1] block
     cdef float[::1] own_z
 
-    def __init__(self, network, X, labels, log_inclusion, sampler, *, str loss, double dropout,
-                 Py_ssize_t batch_size, double max_density, int n_threads):
+    def __init__(self, network, slices, X, labels, log_inclusion, sampler, *, str loss,
+                 double dropout, Py_ssize_t batch_size, double max_density, int n_threads):
         self.hidden_layers = []
         for layer in (network.input, *network.middle):
             self.hidden_array = _memory.empty((batch_size, len(layer.bias)))
             self.hidden_layers.append(LayerViews(layer, self.hidden_array))
         self.input, self.output = self.hidden_layers[0], LayerViews(network.output, None)
+        self.is_sliced = slices is not None
+        if self.is_sliced:
+            self.slices, self.slices_m, self.slices_v = (slices.weights, slices.weights_m,
+                                                         slices.weights_v)
         self.indptr, self.indices, self.data = X.indptr, X.indices, X.data
         self.label_indptr, self.label_indices = labels.indptr, labels.indices
         self.label_weights, self.log_inclusion = labels.data, log_inclusion
@@ -264,8 +272,12 @@ cdef class BatchStep:
         cdef LayerViews below, layer = self.input
         cdef Py_ssize_t depth, n = self.rows.shape[0]
         self.hidden = layer.activations[:n]
-        combine_rows(self.indptr, self.indices, self.data, self.rows, layer.weights, layer.bias,
-                     self.hidden, self.n_threads)
+        if self.is_sliced:
+            combine_slices(self.indptr, self.indices, self.data, self.rows, self.slices, layer.bias,
+                           self.hidden, self.n_threads)
+        else:
+            combine_rows(self.indptr, self.indices, self.data, self.rows, layer.weights, layer.bias,
+                         self.hidden, self.n_threads)
         relu_dropout(self.hidden, rng_stream(key, 0), self.dropout, self.n_threads)
         for depth in range(1, len(self.hidden_layers)):
             below, layer = layer, self.hidden_layers[depth]
@@ -328,9 +340,14 @@ cdef class BatchStep:
         cdef LayerViews layer = self.input
         relu_dropout_backward(layer.activations[:self.rows.shape[0]], self.dropout,
                               self.first_gradient, self.n_threads)
-        update_rows(columns, starts, samples, positions, self.data, self.first_gradient,
-                    optimizer, layer.weights, layer.weights_m, layer.weights_v, self.gradient,
-                    self.n_threads)
+        if self.is_sliced:
+            update_slices(columns, starts, samples, positions, self.data, self.first_gradient,
+                          optimizer, self.slices, self.slices_m, self.slices_v, self.gradient,
+                          self.n_threads)
+        else:
+            update_rows(columns, starts, samples, positions, self.data, self.first_gradient,
+                        optimizer, layer.weights, layer.weights_m, layer.weights_v, self.gradient,
+                        self.n_threads)
         update_bias(self.first_gradient, optimizer, layer.bias, layer.bias_m, layer.bias_v,
                     self.gradient)
 

@@ -16,6 +16,7 @@ from ._active import LOOKAHEAD, ActiveSetSampler, SamplingPlan
 from ._grouping import Groups, group_batches
 from ._kernels import _hashing, _quantised, _simd
 from ._network import Network
+from ._slices import Slices, n_slices
 from ._step import BatchStep
 from ._threads import TeamSize
 from ._validation import CSR
@@ -74,7 +75,7 @@ class Batch(NamedTuple):
 
 
 class Trainer:
-    """Fits a network to one training set, in place.
+    """Fits a network to one training set, in place; `settle` before you look at it.
 
     Parameters
     ----------
@@ -126,9 +127,13 @@ class Trainer:
             _hashing.stream_key(key, sub) for sub in (KEY_DROPOUT, KEY_ROUNDING, KEY_GRADIENT))
         self.sampler = ActiveSetSampler(recipe.plan, labels, network.output, recipe.batch_size,
                                         key, n_threads)
-        self.phases = BatchStep(network, X, labels, log_inclusion, self.sampler, loss=recipe.loss,
-                                dropout=recipe.dropout, batch_size=recipe.batch_size,
-                                max_density=MAX_DENSITY, n_threads=n_threads)
+        n_samples = X.n_rows if n_steps is None else n_steps * recipe.batch_size
+        n = n_slices(network.input, n_samples * len(X.indices) / X.n_rows, n_samples, n_threads)
+        self._slices = Slices(network.input, n) if n > 1 else None
+        self.phases = BatchStep(network, self._slices, X, labels, log_inclusion, self.sampler,
+                                loss=recipe.loss, dropout=recipe.dropout,
+                                batch_size=recipe.batch_size, max_density=MAX_DENSITY,
+                                n_threads=n_threads)
         self._feature_slots = np.full((min(n_threads, LOOKAHEAD), X.shape[1]), -1, np.int32)
 
     def epoch(self, rows: np.ndarray, number: int) -> Iterator[tuple[int, float]]:
@@ -189,6 +194,11 @@ class Trainer:
             self._adapt(self.phases.density)
         self.step += 1
         return loss
+
+    def settle(self) -> None:
+        """Bring the network up to date, some of which may be trained elsewhere (`_slices`)."""
+        if self._slices is not None:
+            self._slices.settle()
 
     def _optimizer(self) -> _simd.Optimizer:
         recipe, steps = self.recipe, self.steps_before + self.step

@@ -15,6 +15,16 @@ cpdef void combine_rows(
     float[:, ::1] out,
     int n_threads,
 ) noexcept
+cpdef void combine_slices(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const int64_t[::1] rows,
+    const float[:, :, ::1] slices,
+    const float[::1] start,
+    float[:, ::1] out,
+    int n_threads,
+) noexcept
 cpdef void add_rows(
     const int64_t[::1] indptr,
     const int32_t[::1] indices,
@@ -43,6 +53,20 @@ cpdef void update_rows(
     row_t[:, ::1] weights,
     row_t[:, ::1] m,
     row_t[:, ::1] v,
+    float[:, ::1] gradient,
+    int n_threads,
+) noexcept
+cpdef void update_slices(
+    const int32_t[::1] columns,
+    const int64_t[::1] starts,
+    const int32_t[::1] samples,
+    const int64_t[::1] positions,
+    const float[::1] data,
+    const float[:, ::1] vectors,
+    Optimizer optimizer,
+    float[:, :, ::1] slices,
+    float[:, :, ::1] m,
+    float[:, :, ::1] v,
     float[:, ::1] gradient,
     int n_threads,
 ) noexcept

@@ -15,6 +15,16 @@ def combine_rows(
     out: NDArray[float32],
     n_threads: int,
 ) -> None: ...
+def combine_slices(
+    indptr: NDArray[int64],
+    indices: NDArray[int32],
+    data: NDArray[float32],
+    rows: NDArray[int64],
+    slices: NDArray[float32],
+    start: NDArray[float32],
+    out: NDArray[float32],
+    n_threads: int,
+) -> None: ...
 def add_rows(
     indptr: NDArray[int64],
     indices: NDArray[int32],
@@ -43,6 +53,20 @@ def update_rows(
     weights: _Rows,
     m: _Rows,
     v: _Rows,
+    gradient: NDArray[float32],
+    n_threads: int,
+) -> None: ...
+def update_slices(
+    columns: NDArray[int32],
+    starts: NDArray[int64],
+    samples: NDArray[int32],
+    positions: NDArray[int64],
+    data: NDArray[float32],
+    vectors: NDArray[float32],
+    optimizer: Optimizer,
+    slices: NDArray[float32],
+    m: NDArray[float32],
+    v: NDArray[float32],
     gradient: NDArray[float32],
     n_threads: int,
 ) -> None: ...

@@ -16,6 +16,7 @@ from ._simd cimport (
 
 cdef enum:
     ENTRIES_AHEAD = 4  # samples before which their entries are asked for
+    AT_ONCE = 8  # entries of a sample whose rows are added up in registers
     SAMPLES = 4  # whose rows a thread combines before it looks for more
     ROWS = 64  # that a thread steps before it looks for more
 
@@ -40,29 +41,62 @@ cpdef void combine_rows(
     for first in prange(0, rows.shape[0], SAMPLES, nogil=True, num_threads=n_threads,
                         schedule="dynamic"):
         _combine_rows(first, min(first + SAMPLES, rows.shape[0]), indptr, indices, data, rows,
-                      weights, start, out)
+                      weights, 0, start, out)
+
+
+cpdef void combine_slices(
+    const int64_t[::1] indptr,
+    const int32_t[::1] indices,
+    const float[::1] data,
+    const int64_t[::1] rows,
+    const float[:, :, ::1] slices,
+    const float[::1] start,
+    float[:, ::1] out,
+    int n_threads,
+) noexcept:
+    """As `combine_rows`, with the weights' columns in `slices`, (n_slices, n_rows, width of one).
+
+    Owner: slice, and samples if there are more threads.
+    """
+    cdef Py_ssize_t task, s, part, n = rows.shape[0]
+    cdef Py_ssize_t n_parts = parts_of_slice(slices.shape[0], n_threads)
+    for task in prange(slices.shape[0] * n_parts, nogil=True, num_threads=n_threads,
+                       schedule="static"):
+        s, part = task // n_parts, task % n_parts
+        _combine_rows(part * n // n_parts, (part + 1) * n // n_parts, indptr, indices, data, rows,
+                      slices[s], s * slices.shape[2], start, out)
+
+
+cdef inline Py_ssize_t parts_of_slice(Py_ssize_t n_slices, int n_threads) noexcept nogil:
+    """Into how many the work on a slice is divided, so that each thread has some."""
+    return (n_threads + n_slices - 1) // n_slices
 
 
 cdef void _combine_rows(
     Py_ssize_t first, Py_ssize_t last, const int64_t[::1] indptr, const int32_t[::1] indices,
     const float[::1] data, const int64_t[::1] rows, const float[:, ::1] weights,
-    const float[::1] start, float[:, ::1] out,
+    Py_ssize_t column, const float[::1] start, float[:, ::1] out,
 ) noexcept nogil:
-    """Samples from `first` to `last`: a row that is read asks for one that comes later."""
-    cdef Py_ssize_t width = weights.shape[1], size = width * sizeof(float), i, p
-    cdef Py_ssize_t later = first, entry = indptr[rows[first]]
+    """Samples from `first` to `last`, their columns from `column` on. Before rows are read, as
+    many that come later are asked for."""
+    cdef Py_ssize_t width = weights.shape[1], size = width * sizeof(float), i, p, n
+    cdef Py_ssize_t later = first, entry
     cdef const leaf_t* leaf = active_leaf()
-    cdef const float* wanted
+    if first == last:
+        return
+    entry = indptr[rows[first]]
     for _ in range(rows_ahead(READ_AHEAD, width, weights)):
-        wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
-        if wanted != NULL:
-            prefetch(wanted, size)
+        _ask_for_next(&later, &entry, last, indptr, indices, rows, weights)
     for i in range(first, last):
         _ask_for_entries(i, indptr, indices, data, rows)
-        memcpy(&out[i, 0], &start[0], size)
-        for p in range(indptr[rows[i]], indptr[rows[i] + 1]):
-            wanted = _next_row(&later, &entry, last, indptr, indices, rows, weights)
-            leaf.axpy(width, data[p], &weights[indices[p], 0], &out[i, 0], wanted)
+        memcpy(&out[i, column], &start[column], size)
+        p = indptr[rows[i]]
+        while p < indptr[rows[i] + 1]:
+            n = min(<Py_ssize_t>AT_ONCE, indptr[rows[i] + 1] - p)
+            for _ in range(n):
+                _ask_for_next(&later, &entry, last, indptr, indices, rows, weights)
+            leaf.combine(n, width, &data[p], &indices[p], &weights[0, 0], width, &out[i, column])
+            p += n
 
 
 cdef inline void _ask_for_entries(
@@ -77,19 +111,19 @@ cdef inline void _ask_for_entries(
         prefetch(&data[0] + begin, (indptr[rows[later] + 1] - begin) * sizeof(float))
 
 
-cdef inline const float* _next_row(
+cdef inline void _ask_for_next(
     Py_ssize_t* i, Py_ssize_t* p, Py_ssize_t last, const int64_t[::1] indptr,
     const int32_t[::1] indices, const int64_t[::1] rows, const float[:, ::1] weights,
 ) noexcept nogil:
-    """The row of entry p of sample i, or of the first entry behind it before sample `last`, or
-    NULL; i and p become those of the entry behind that one."""
+    """Ask for the row of entry p of sample i, or of the first entry behind it before sample `last`;
+    i and p become those of the entry behind that one."""
     while p[0] == indptr[rows[i[0]] + 1]:
         if i[0] + 1 >= last:
-            return NULL
+            return
         i[0] += 1
         p[0] = indptr[rows[i[0]]]
+    prefetch(&weights[indices[p[0]], 0], weights.shape[1] * sizeof(float))
     p[0] += 1
-    return &weights[indices[p[0] - 1], 0]
 
 
 cpdef void add_rows(
@@ -186,17 +220,47 @@ cpdef void update_rows(
     with nogil, parallel(num_threads=n_threads):
         for first in prange(0, columns.shape[0], ROWS, schedule="dynamic"):
             _update_rows(first, min(first + ROWS, columns.shape[0]), columns, starts, samples,
-                         positions, data, vectors, &optimizer.values, weights, m, v,
+                         positions, data, vectors, 0, &optimizer.values, weights, m, v,
                          &gradient[threadid(), 0])
+
+
+cpdef void update_slices(
+    const int32_t[::1] columns,
+    const int64_t[::1] starts,
+    const int32_t[::1] samples,
+    const int64_t[::1] positions,
+    const float[::1] data,
+    const float[:, ::1] vectors,
+    Optimizer optimizer,
+    float[:, :, ::1] slices,
+    float[:, :, ::1] m,
+    float[:, :, ::1] v,
+    float[:, ::1] gradient,
+    int n_threads,
+) noexcept:
+    """As `update_rows`, with the weights' columns in slices, see `combine_slices`.
+
+    Of state that the solver doesn't use, the slices are empty. Owner: slice, and rows if there are
+    more threads.
+    """
+    cdef Py_ssize_t task, s, part, n = columns.shape[0]
+    cdef Py_ssize_t n_parts = parts_of_slice(slices.shape[0], n_threads)
+    with nogil, parallel(num_threads=n_threads):
+        for task in prange(slices.shape[0] * n_parts, schedule="static"):
+            s, part = task // n_parts, task % n_parts
+            _update_rows(part * n // n_parts, (part + 1) * n // n_parts, columns, starts, samples,
+                         positions, data, vectors, s * slices.shape[2], &optimizer.values,
+                         slices[s], m[s], v[s], &gradient[threadid(), 0])
 
 
 cdef void _update_rows(
     Py_ssize_t first, Py_ssize_t last, const int32_t[::1] columns, const int64_t[::1] starts,
     const int32_t[::1] samples, const int64_t[::1] positions, const float[::1] data,
-    const float[:, ::1] vectors, const optimizer_t* optimizer, row_t[:, ::1] weights,
-    row_t[:, ::1] m, row_t[:, ::1] v, float* g,
+    const float[:, ::1] vectors, Py_ssize_t column, const optimizer_t* optimizer,
+    row_t[:, ::1] weights, row_t[:, ::1] m, row_t[:, ::1] v, float* g,
 ) noexcept nogil:
-    """Groups from `first` to `last`: a row that is stepped asks for one that comes later."""
+    """Groups from `first` to `last`, with the vectors' columns from `column` on: a row that is
+    stepped asks for one that comes later."""
     cdef Py_ssize_t j, q, width = weights.shape[1]
     cdef Py_ssize_t ahead = rows_ahead(STEP_AHEAD, width, weights)
     cdef const leaf_t* leaf = active_leaf()
@@ -204,9 +268,9 @@ cdef void _update_rows(
     cdef row_t** ask
     for j in range(first, last):
         q = starts[j]
-        leaf.scaled(width, data[positions[q]], &vectors[samples[q], 0], g)
+        leaf.scaled(width, data[positions[q]], &vectors[samples[q], column], g)
         for q in range(starts[j] + 1, starts[j + 1]):
-            leaf.axpy(width, data[positions[q]], &vectors[samples[q], 0], g, NULL)
+            leaf.axpy(width, data[positions[q]], &vectors[samples[q], column], g, NULL)
         ask = NULL
         if j + ahead < columns.shape[0]:
             find_row(columns[j + ahead], weights, m, v, wanted)

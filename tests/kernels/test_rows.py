@@ -118,6 +118,48 @@ def test_updates(data, n_rows, n_columns, width, solver, seed):
             np.testing.assert_array_equal(joined[untouched], start[i][untouched])
 
 
+def cut(array, n_slices):
+    return np.array(np.split(array, n_slices, axis=1))
+
+
+@QUICK
+@given(data=st.data(), n_rows=ROWS, n_columns=ROWS, width=SIZES, n_slices=st.integers(1, 3),
+       solver=SOLVERS, seed=SEEDS)
+def test_slices(data, n_rows, n_columns, width, n_slices, solver, seed):
+    """`combine_slices` and `update_slices` do what `combine_rows` and `update_rows` do."""
+    rng = np.random.default_rng(seed)
+    indptr, indices = data.draw(csr(n_rows, n_columns))
+    values = data.draw(numbers(len(indices), False))
+    rows, start = np.arange(n_rows), rng.random(n_slices * width).astype(np.float32)
+    vectors = rng.random((n_rows, n_slices * width)).astype(np.float32)
+    parameters = [rng.random((n_columns if i in reference.KEPT[solver] else 0,
+                              n_slices * width)).astype(np.float32) for i in range(3)]
+    groups, = group_batches(indptr, indices, rows, max(1, n_rows),
+                            np.full((1, n_columns), -1, np.int32))
+    optimizer = _simd.Optimizer(solver, 0.1, 3)
+
+    def run(n_threads):
+        whole, slices = [a.copy() for a in parameters], []
+        checks = []
+        for a in parameters:
+            part, check = guarded(cut(a, n_slices))
+            slices.append(part)
+            checks.append(check)
+        expected, found = np.empty_like(vectors), np.full_like(vectors, np.nan)
+        scratch = np.empty((n_threads, n_slices * width), np.float32)
+        _rows.combine_rows(indptr, indices, values, rows, whole[0], start, expected, n_threads)
+        _rows.combine_slices(indptr, indices, values, rows, slices[0], start, found, n_threads)
+        np.testing.assert_array_equal(found, expected)
+        _rows.update_rows(*groups, values, vectors, optimizer, *whole, scratch, n_threads)
+        _rows.update_slices(*groups, values, vectors, optimizer, *slices, scratch, n_threads)
+        for check, a, part in zip(checks, whole, slices, strict=True):
+            check()
+            np.testing.assert_array_equal(part, cut(a, n_slices))
+        return found, *slices
+
+    at_every_level(run)
+
+
 @pytest.mark.parametrize("solver", reference.KEPT)
 def test_nothing_touched(solver):
     weights, empty = np.ones((3, 4), np.float32), np.empty(0, np.int32)

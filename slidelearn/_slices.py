@@ -15,7 +15,7 @@ import numpy as np
 from . import _memory
 from ._network import Layer
 
-LEAST_COLUMNS = 64  # of a slice: the less, the more often what isn't a row's own work is done
+LEAST_COLUMNS = 128  # of a slice; fewer aren't summed up in registers
 MAX_BYTES = 2**27  # of a layer: most rows of a larger one come from memory for every batch
 MIN_USES = 64  # of a row in all of training, from which on the copies pay
 MIN_ENTRIES = 12  # of a sample; for fewer, going through them in each thread takes what is gained

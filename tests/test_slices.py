@@ -15,8 +15,8 @@ def layer(n_rows, width):
 
 
 @pytest.mark.parametrize("width, n_threads, expected", [
-    (256, 1, 1), (256, 2, 2), (256, 3, 2), (256, 4, 4), (256, 64, 4), (192, 3, 3), (192, 4, 3),
-    (127, 2, 1), (128, 2, 2), (130, 2, 1), (0, 2, 1),
+    (256, 1, 1), (256, 2, 2), (256, 3, 2), (256, 64, 2), (384, 3, 3), (384, 4, 3), (512, 3, 2),
+    (255, 2, 1), (258, 2, 1), (288, 2, 2), (0, 2, 1),
 ])
 def test_slices_have_whole_cache_lines_and_are_wide(width, n_threads, expected):
     assert n_slices(layer(10, width), 10 * MIN_USES, 5, n_threads) == expected
@@ -67,12 +67,12 @@ def cuts(monkeypatch):
 
 @pytest.mark.parametrize("setting", [
     {}, dict(solver="sgd", learning_rate_init=0.5), dict(solver="adagrad"), dict(beta_1=0.9),
-    dict(early_stopping=True, n_iter_no_change=1), dict(hidden_layer_sizes=(192, 20)),
+    dict(early_stopping=True, n_iter_no_change=1), dict(hidden_layer_sizes=(384, 20)),
     dict(dtype="bfloat16"),
 ], ids=str)
 def test_the_same_model(extreme, cuts, setting):
     X, Y = extreme
-    setting = {"hidden_layer_sizes": (192,), **setting}
+    setting = {"hidden_layer_sizes": (384,), **setting}
     expected = small(**setting, n_jobs=1).fit(X, Y)
     for n_jobs in (2, 3, 5):
         assert_same_model(small(**setting, n_jobs=n_jobs).fit(X, Y), expected)
@@ -81,7 +81,7 @@ def test_the_same_model(extreme, cuts, setting):
 
 def test_further_training_goes_on_with_the_same_optimizer_state(extreme, cuts):
     X, Y = extreme
-    models = [small(hidden_layer_sizes=(128,), n_jobs=n_jobs) for n_jobs in (1, 2)]
+    models = [small(hidden_layer_sizes=(256,), n_jobs=n_jobs) for n_jobs in (1, 2)]
     for model in models:
         model.partial_fit(X, Y).partial_fit(X[::-1], Y[::-1])
     assert_same_model(models[1], models[0])
@@ -91,7 +91,7 @@ def test_further_training_goes_on_with_the_same_optimizer_state(extreme, cuts):
 def test_the_monitor_sees_what_is_trained(extreme, cuts):
     seen = {1: [], 2: []}
     for n_jobs, epochs in seen.items():
-        small(hidden_layer_sizes=(128,), max_iter=3, n_jobs=n_jobs).fit(
+        small(hidden_layer_sizes=(256,), max_iter=3, n_jobs=n_jobs).fit(
             *extreme, monitor=lambda i, model, row, to=epochs: to.append(model.coefs_[0].copy()))
     np.testing.assert_array_equal(seen[1], seen[2])
     assert not np.array_equal(seen[1][0], seen[1][1])
@@ -109,7 +109,7 @@ def test_interrupted_training_leaves_what_was_learnt(extreme, cuts, monkeypatch,
 
     monkeypatch.setattr(_training.Trainer, "train_batch", interrupted)
     for n_jobs in (1, 2):
-        models.append(small(hidden_layer_sizes=(128,), n_jobs=n_jobs))
+        models.append(small(hidden_layer_sizes=(256,), n_jobs=n_jobs))
         with pytest.warns(UserWarning, match="interrupted"):
             getattr(models[-1], method)(*extreme)
     states = [snapshot(model) for model in models]

@@ -594,7 +594,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             if hooks is None or trainer is None:
                 return False
             trainer.settle()
-            self._record(trainer, history, stopping)
+            self.t_ = trainer.total_steps
+            self._record(history, stopping)
             self.__dict__.update(self._derived(network, samples, max_pairs=0))
             stop = hooks.end_epoch(number, history.last,
                                    partial(self._as_stopped, network, samples, stopping))
@@ -619,6 +620,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                            begin_epoch, end_epoch)
             finally:
                 trainer.settle()
+                self.t_ = trainer.total_steps
+                trainer = None  # with its memory
             if stopping is not None:
                 stopping.restore_best()
             if not one_epoch and self._wants_ranker(samples):
@@ -630,7 +633,7 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             warnings.warn("Training interrupted by user: the model is as far as it got.",
                           stacklevel=4)
             self._finish(network, samples, stopping, _calibration.MAX_PAIRS_INTERRUPTED)
-        self._record(trainer, history, stopping)
+        self._record(history, stopping)
         if hooks is not None:
             hooks.end()
 
@@ -823,11 +826,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return {**_state.as_attributes(network), "_optimizer_state": [], "_ranker": [],
                 **self._derived(network, samples, _calibration.MAX_PAIRS)}
 
-    def _record(self, trainer: Trainer | None, history: History,
-                stopping: EarlyStopping | None) -> None:
+    def _record(self, history: History, stopping: EarlyStopping | None) -> None:
         """What has been trained so far; can be repeated."""
-        if trainer is not None:
-            self.t_ = trainer.steps_before + trainer.step
         self.history_ = history.table
         self.loss_curve_ = list(history.table["loss"])
         self.n_iter_ = len(self.loss_curve_)

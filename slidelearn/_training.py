@@ -91,7 +91,7 @@ class Trainer:
         Batches that the whole training is planned to have, after which a "linear" rate is 0; None
         if the end isn't known, where it falls with the inverse root of all steps instead.
     steps_before : int
-        Optimizer steps that the network has had.
+        Optimizer steps that the network has had before.
     state_start : int
         How many of them before the optimizer's memory was empty (bias correction of Adam).
     key : int
@@ -195,13 +195,18 @@ class Trainer:
         self.step += 1
         return loss
 
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps that the network has had."""
+        return self.steps_before + self.step
+
     def settle(self) -> None:
         """Bring the network up to date, some of which may be trained elsewhere (`_slices`)."""
         if self._slices is not None:
             self._slices.settle()
 
     def _optimizer(self) -> _simd.Optimizer:
-        recipe, steps = self.recipe, self.steps_before + self.step
+        recipe, steps = self.recipe, self.total_steps
         rate = recipe.learning_rate_init
         if recipe.learning_rate == "linear":
             if self.n_steps is None:

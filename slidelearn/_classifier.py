@@ -619,8 +619,8 @@ class SlideClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 run_epochs(trainer, samples.rows, max_iter, self.verbose, stopping, history,
                            begin_epoch, end_epoch)
             finally:
-                trainer.settle()
                 self.t_ = trainer.total_steps
+                trainer.settle()
                 trainer = None  # with its memory
             if stopping is not None:
                 stopping.restore_best()

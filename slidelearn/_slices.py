@@ -8,11 +8,8 @@ the lines that are asked for. Each weight has its own sums, so results are the s
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-
 from . import _memory
+from ._kernels import _rows
 from ._network import Layer
 
 LEAST_COLUMNS = 128  # of a slice; fewer aren't summed up in registers
@@ -37,31 +34,19 @@ class Slices:
 
     def __init__(self, layer: Layer, n_slices: int):
         self._layer, self._n_slices = layer, n_slices
-        self.weights = self._cut(layer.weights)
-        self.weights_m = self._cut(layer.weights_m)
-        self.weights_v = self._cut(layer.weights_v)
+        self.weights, self.weights_m, self.weights_v = (
+            _memory.empty((n_slices, len(parameter), parameter.shape[1] // n_slices))
+            for parameter in (layer.weights, layer.weights_m, layer.weights_v))
+        self._copy(back=False)
 
     def settle(self) -> None:
-        """Write back what training made of them, all of it if Ctrl-C comes meanwhile."""
-        self._copy([(slices, self._view(parameter)) for parameter, slices in (
-            (self._layer.weights, self.weights), (self._layer.weights_m, self.weights_m),
-            (self._layer.weights_v, self.weights_v))])
+        """Write back what training made of them."""
+        self._copy(back=True)
 
-    def _cut(self, parameter: np.ndarray) -> np.ndarray:
-        view = self._view(parameter)
-        slices = _memory.empty(view.shape)
-        self._copy([(view, slices)])
-        return slices
-
-    def _view(self, parameter: np.ndarray) -> np.ndarray:
-        n_rows, width = parameter.shape
-        return parameter.reshape(n_rows, self._n_slices, width // self._n_slices).swapaxes(0, 1)
-
-    def _copy(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        with ThreadPoolExecutor(self._n_slices) as pool:  # leaving it waits for all
-            for source, target in pairs:
-                for s in range(self._n_slices):
-                    pool.submit(np.copyto, target[s], source[s])
+    def _copy(self, back: bool) -> None:
+        layer = self._layer
+        _rows.copy_slices(back, layer.weights, layer.weights_m, layer.weights_v, self.weights,
+                          self.weights_m, self.weights_v, self._n_slices)
 
 
 def n_slices(layer: Layer, n_entries: float, n_samples: int, n_threads: int) -> int:

@@ -70,6 +70,16 @@ def update_slices(
     gradient: NDArray[float32],
     n_threads: int,
 ) -> None: ...
+def copy_slices(
+    back: bool,
+    weights: NDArray[float32],
+    m: NDArray[float32],
+    v: NDArray[float32],
+    slices: NDArray[float32],
+    slices_m: NDArray[float32],
+    slices_v: NDArray[float32],
+    n_threads: int,
+) -> None: ...
 def update_entries(
     columns: NDArray[int32],
     starts: NDArray[int64],

@@ -278,6 +278,30 @@ cdef void _update_rows(
         step_row(leaf, optimizer, columns[j], g, weights, m, v, ask)
 
 
+def copy_slices(bint back, float[:, ::1] weights, float[:, ::1] m, float[:, ::1] v,
+                float[:, :, ::1] slices, float[:, :, ::1] slices_m, float[:, :, ::1] slices_v,
+                int n_threads):
+    """Columns of weights and optimizer state, which may be empty, into slices, or back.
+
+    One call, so that Ctrl-C finds either nothing or all of it done. Owner: slice.
+    """
+    cdef Py_ssize_t s
+    for s in prange(slices.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        _copy_slice(back, s, weights, slices)
+        _copy_slice(back, s, m, slices_m)
+        _copy_slice(back, s, v, slices_v)
+
+
+cdef void _copy_slice(bint back, Py_ssize_t s, float[:, ::1] whole,
+                      float[:, :, ::1] slices) noexcept nogil:
+    cdef Py_ssize_t row, width = slices.shape[2], size = width * sizeof(float)
+    for row in range(whole.shape[0]):
+        if back:
+            memcpy(&whole[row, s * width], &slices[s, row, 0], size)
+        else:
+            memcpy(&slices[s, row, 0], &whole[row, s * width], size)
+
+
 cpdef void update_entries(
     const int32_t[::1] columns,
     const int64_t[::1] starts,

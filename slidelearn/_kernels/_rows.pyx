@@ -60,6 +60,8 @@ cpdef void combine_slices(
     """
     cdef Py_ssize_t task, s, part, n = rows.shape[0]
     cdef Py_ssize_t n_parts = parts_of_slice(slices.shape[0], n_threads)
+    if slices.shape[2] == 0:
+        return
     for task in prange(slices.shape[0] * n_parts, nogil=True, num_threads=n_threads,
                        schedule="static"):
         s, part = task // n_parts, task % n_parts
@@ -245,6 +247,8 @@ cpdef void update_slices(
     """
     cdef Py_ssize_t task, s, part, n = columns.shape[0]
     cdef Py_ssize_t n_parts = parts_of_slice(slices.shape[0], n_threads)
+    if slices.shape[2] == 0:
+        return
     with nogil, parallel(num_threads=n_threads):
         for task in prange(slices.shape[0] * n_parts, schedule="static"):
             s, part = task // n_parts, task % n_parts

@@ -27,7 +27,7 @@ COLUMNS = ["seconds", *(f"seconds_{phase}" for phase in PHASES)]
 
 
 def new_model(X, Y, n_jobs, whole):
-    """A model to train further, whose memory was touched before."""
+    """A model for `train`; one to train further has had a pass, which touched its memory."""
     if whole:
         return SlideClassifier(random_state=0, n_jobs=n_jobs, ranker=None, calibrate=False)
     return SlideClassifier(random_state=0, n_jobs=n_jobs).partial_fit(X, Y)
@@ -40,7 +40,7 @@ def train(model, X, Y, whole):
 
 
 def in_turns(X, Y, threads, n_passes, whole):
-    """Those of passes by teams of threads in turns, (1 + len(PHASES), n_passes, len(threads))."""
+    """What `train` takes by teams of threads in turns, (len(COLUMNS), n_passes, len(threads))."""
     model = new_model(X, Y, max(threads), whole)
     seconds = np.empty((len(COLUMNS), n_passes, len(threads)))
     for number in range(n_passes):
@@ -50,6 +50,7 @@ def in_turns(X, Y, threads, n_passes, whole):
 
 
 def train_when_told(told, X, Y, whole):
+    """In a process of its own: train by one thread at each message, and answer the seconds."""
     model = new_model(X, Y, 1, whole)
     told.send("ready")
     while told.recv():

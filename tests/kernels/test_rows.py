@@ -139,12 +139,8 @@ def test_slices(data, n_rows, n_columns, width, n_slices, solver, seed):
     optimizer = _simd.Optimizer(solver, 0.1, 3)
 
     def run(n_threads):
-        whole, slices = [a.copy() for a in parameters], []
-        checks = []
-        for a in parameters:
-            part, check = guarded(cut(a, n_slices))
-            slices.append(part)
-            checks.append(check)
+        whole = [a.copy() for a in parameters]
+        slices, checks = zip(*(guarded(cut(a, n_slices)) for a in parameters), strict=True)
         expected, found = np.empty_like(vectors), np.full_like(vectors, np.nan)
         scratch = np.empty((n_threads, n_slices * width), np.float32)
         _rows.combine_rows(indptr, indices, values, rows, whole[0], start, expected, n_threads)
